@@ -1,0 +1,22 @@
+# Every target is one command; the logic is in xtask. `make` alone lists them.
+
+.DEFAULT_GOAL := help
+.PHONY: help demo run check test e2e
+
+help: ## List the targets
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
+
+demo: ## Build, start the platform, push two samples, show them, serve until Ctrl-C (DEMO_EXIT=1: end)
+	@trap "" INT; cargo xtask demo
+
+run: ## Build and run the platform, ready to push to, until Ctrl-C
+	@trap "" INT; cargo xtask run
+
+check: ## Format, lints, architecture, habits, licences
+	@cargo xtask check
+
+test: ## Everything CI runs, as root: checks, unit, containers, end to end, demo
+	@cargo xtask test
+
+e2e: ## Only the scenarios with the real cf CLI
+	@cargo xtask e2e

@@ -1,0 +1,71 @@
+//! The HTTP API: Cloud Foundry v3, UAA, log-cache and Cupola's own resources.
+//!
+//! One folder per noun, named as in the URL: its routes, and how it is presented. Use cases are
+//! control's; here requests are read and answers are written.
+//!
+//! Invariant: the only crate that knows axum. The table error -> HTTP is in `error` alone.
+
+mod cupola;
+mod error;
+mod warnings;
+mod users;
+mod uaa;
+mod stacks;
+mod spaces;
+mod root;
+mod roles;
+mod quotas;
+mod feature_flags;
+mod empty;
+mod buildpacks;
+mod audit_events;
+mod extract;
+mod jobs;
+mod list;
+mod metadata;
+mod organizations;
+mod serve;
+
+use axum::Router;
+use cupola_control::Control;
+use cupola_wire::list::{Link, Links};
+
+pub use error::ApiFailure;
+pub use serve::{Listeners, serve};
+
+/// What every handler gets.
+#[derive(Clone)]
+pub struct Api {
+    pub(crate) control: Control,
+}
+
+impl Api {
+    /// Links by name, from paths on this API.
+    pub(crate) fn links<const N: usize>(&self, paths: [(&str, String); N]) -> Links {
+        let base = &self.control.settings().external_url;
+        let link = |(name, path): (&str, String)| (name.to_owned(), Link::to(format!("{base}{path}")));
+        paths.into_iter().map(link).collect()
+    }
+}
+
+/// The whole API.
+pub fn router(control: Control) -> Router {
+    Router::new()
+        .merge(cupola::routes())
+        .merge(jobs::routes())
+        .merge(organizations::routes())
+        .merge(users::routes())
+        .merge(stacks::routes())
+        .merge(spaces::routes())
+        .merge(roles::routes())
+        .merge(quotas::routes())
+        .merge(feature_flags::routes())
+        .merge(empty::routes())
+        .merge(buildpacks::routes())
+        .merge(audit_events::routes())
+        .merge(uaa::routes())
+        .merge(root::routes())
+        .fallback(error::unknown_request)
+        .method_not_allowed_fallback(error::unknown_request)
+        .with_state(Api { control })
+}

@@ -1,0 +1,119 @@
+//! The `cupola` command line, for those without `cf`: one file per verb.
+//!
+//! Data goes to standard output and everything else to standard error, so that output can be
+//! piped. Exit codes: 0, 1 failed, 2 usage.
+//!
+//! Invariant: knows the wire only. It could be a program of its own.
+
+mod app;
+mod apps;
+mod client;
+mod completions;
+mod delete;
+mod env;
+mod find;
+mod lifecycle;
+mod login;
+mod logs;
+mod map_route;
+mod output;
+mod push;
+mod routes;
+mod scale;
+mod status;
+mod target;
+mod why;
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+
+/// What every verb may be told.
+#[derive(Args, Clone, Debug)]
+pub struct Common {
+    /// The run directory of a platform on this machine; its administrator needs no login
+    #[arg(
+        long,
+        env = "CUPOLA_RUN_DIR",
+        value_name = "DIR",
+        default_value = "/run/cupola",
+        global = true
+    )]
+    pub run_dir: std::path::PathBuf,
+    /// Print JSON instead of text
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+#[derive(Subcommand)]
+pub enum Verb {
+    /// Log in to a platform on another machine
+    Login(login::Arguments),
+    /// Build and run an app from a folder or zip
+    Push(push::Arguments),
+    /// List the apps of the space
+    Apps(apps::Arguments),
+    /// Show an app with its instances
+    App(app::Arguments),
+    /// Show the log of an app, or follow it
+    Logs(logs::Arguments),
+    /// Show, set or unset the environment of an app
+    Env(env::Arguments),
+    /// Change the number of instances, memory or disk
+    Scale(scale::Arguments),
+    /// Start an app
+    Start(lifecycle::Arguments),
+    /// Stop an app
+    Stop(lifecycle::Arguments),
+    /// Stop and start an app
+    Restart(lifecycle::Arguments),
+    /// Delete an app with its routes
+    Delete(delete::Arguments),
+    /// List the routes of the space
+    Routes(routes::Arguments),
+    /// Let a host and path lead to an app
+    MapRoute(map_route::Arguments),
+    /// Explain the state of an app: last exits, failing checks, what the platform did
+    Why(why::Arguments),
+    /// Show how the platform is
+    Status(status::Arguments),
+    /// Print the completions of a shell
+    Completions(completions::Arguments),
+}
+
+/// Runs a verb to its end. `command` is the whole command line, for completions.
+pub fn run(verb: Verb, command: &dyn Fn() -> clap::Command) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let outcome = match runtime {
+        Ok(runtime) => runtime.block_on(perform(verb, command)),
+        Err(error) => Err(anyhow::Error::new(error).context("cannot start the async runtime")),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::say(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn perform(verb: Verb, command: &dyn Fn() -> clap::Command) -> anyhow::Result<()> {
+    match verb {
+        Verb::Login(arguments) => login::run(arguments).await,
+        Verb::Push(arguments) => push::run(arguments).await,
+        Verb::Apps(arguments) => apps::run(arguments).await,
+        Verb::App(arguments) => app::run(arguments).await,
+        Verb::Logs(arguments) => logs::run(arguments).await,
+        Verb::Env(arguments) => env::run(arguments).await,
+        Verb::Scale(arguments) => scale::run(arguments).await,
+        Verb::Start(arguments) => lifecycle::run("start", arguments).await,
+        Verb::Stop(arguments) => lifecycle::run("stop", arguments).await,
+        Verb::Restart(arguments) => lifecycle::run("restart", arguments).await,
+        Verb::Delete(arguments) => delete::run(arguments).await,
+        Verb::Routes(arguments) => routes::run(arguments).await,
+        Verb::MapRoute(arguments) => map_route::run(arguments).await,
+        Verb::Why(arguments) => why::run(arguments).await,
+        Verb::Status(arguments) => status::run(arguments).await,
+        Verb::Completions(arguments) => completions::run(&arguments, command()),
+    }
+}

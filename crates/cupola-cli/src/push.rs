@@ -1,0 +1,125 @@
+//! `cupola push NAME`: from a folder to a running app.
+
+mod archive;
+mod manifest;
+mod upload;
+
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use http::Method;
+use serde_json::{Value, json};
+
+use crate::{
+    Common,
+    client::Send,
+    find::guid,
+    lifecycle, logs,
+    output::{self, say},
+    target::Target,
+};
+
+#[derive(Args)]
+pub struct Arguments {
+    name: String,
+    /// The folder or zip with the app's files
+    #[arg(short, long, default_value = ".")]
+    path: PathBuf,
+    /// The start command of the web process
+    #[arg(short, long)]
+    command: Option<String>,
+    /// A built-in buildpack by name, or a git URL; may be repeated. Default: detect
+    #[arg(short, long, value_name = "BUILDPACK")]
+    buildpack: Vec<String>,
+    #[arg(short, long)]
+    instances: Option<u32>,
+    /// MiB per instance
+    #[arg(short, long, value_name = "MIB")]
+    memory: Option<u32>,
+    /// MiB per instance
+    #[arg(short = 'k', long, value_name = "MIB")]
+    disk: Option<u32>,
+    /// Make no route
+    #[arg(long)]
+    no_route: bool,
+    /// Build, but do not start
+    #[arg(long)]
+    no_start: bool,
+    #[command(flatten)]
+    common: Common,
+}
+
+pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    let target = Target::resolve(&arguments.common)?;
+    let space = target.space_guid().await?;
+    let manifest = manifest::of(&arguments)?;
+    let archive = archive::Source::open(&arguments.path)?;
+    apply(&target, &space, manifest).await?;
+    let app = target.app_guid(&arguments.name).await?;
+    let package = upload::package(&target, &app, &archive).await?;
+    let droplet = build(&target, &app, &package).await?;
+    let current = json!({ "data": { "guid": droplet } });
+    let path = format!("/v3/apps/{app}/relationships/current_droplet");
+    target.client.patch::<Value>(&path, current).await?;
+    if arguments.no_start {
+        say(&format!("{} is built; `cupola start {}` runs it", arguments.name, arguments.name));
+        return Ok(());
+    }
+    say("starting");
+    lifecycle::act(&target, &app, "restart").await?;
+    tell(&target, &arguments, &app).await
+}
+
+async fn apply(target: &Target, space: &str, manifest: String) -> anyhow::Result<()> {
+    let path = format!("/v3/spaces/{space}/actions/apply_manifest");
+    let send = Send::Text { content_type: "application/x-yaml", text: manifest };
+    let answer = target.client.send(Method::POST, &path, send).await?;
+    target.client.finish(&answer).await.context("the manifest cannot be applied")
+}
+
+/// Builds the package, shows the build's lines meanwhile, and returns the droplet.
+async fn build(target: &Target, app: &str, package: &str) -> anyhow::Result<String> {
+    say("building");
+    let mut next = logs::end(&target.client, app).await?;
+    let new = json!({ "package": { "guid": package } });
+    let build: Value = target.client.post("/v3/builds", new).await?;
+    let path = format!("/v3/builds/{}", guid(&build)?);
+    loop {
+        // The server holds this request while the build goes on; its lines are shown meanwhile.
+        let answer = target.client.get::<Value>(&path);
+        tokio::pin!(answer);
+        let build = loop {
+            tokio::select! {
+                build = answer.as_mut() => break build?,
+                () = tokio::time::sleep(std::time::Duration::from_millis(200)) => {
+                    next = logs::show_since(&target.client, app, next, false).await?;
+                }
+            }
+        };
+        match build["state"].as_str() {
+            Some("STAGED") => {
+                logs::show_since(&target.client, app, next, false).await?;
+                return guid(&build["droplet"]);
+            }
+            Some("FAILED") => {
+                logs::show_since(&target.client, app, next, false).await?;
+                bail!(
+                    "the build failed: {}",
+                    build["error"].as_str().unwrap_or("no reason is told")
+                );
+            }
+            _ => {}
+        }
+    }
+}
+
+async fn tell(target: &Target, arguments: &Arguments, app: &str) -> anyhow::Result<()> {
+    let routes = target.all(&format!("/v3/apps/{app}/routes")).await?;
+    let urls: Vec<&str> = routes.iter().filter_map(|route| route["url"].as_str()).collect();
+    if arguments.common.json {
+        return output::print_json(&json!({ "guid": app, "routes": urls }));
+    }
+    say(&format!("{} is running", arguments.name));
+    urls.into_iter().try_for_each(output::print)
+}

@@ -1,0 +1,135 @@
+//! Starting, stopping and restarting an app, and its features.
+
+use cupola_domain::{
+    apps::{App, AppState},
+    ids::{AppId, GenerationId},
+    processes::Process,
+};
+use cupola_ports::store::{self, Query, WriteTx};
+use serde_json::json;
+
+use super::PlacedApp;
+use crate::{Control, ControlError, caller::Caller};
+
+/// What a client wants an app to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AppAction {
+    Start,
+    Stop,
+    Restart,
+}
+
+/// A switch of an app.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AppFeature {
+    Ssh,
+    Revisions,
+}
+
+impl AppFeature {
+    pub const ALL: [Self; 2] = [Self::Ssh, Self::Revisions];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ssh => "ssh",
+            Self::Revisions => "revisions",
+        }
+    }
+
+    pub const fn description(self) -> &'static str {
+        match self {
+            Self::Ssh => "Enable SSHing into the app.",
+            Self::Revisions => "Enable versioning of an application",
+        }
+    }
+
+    pub const fn is_enabled(self, app: &App) -> bool {
+        match self {
+            Self::Ssh => app.ssh_enabled,
+            Self::Revisions => app.revisions_enabled,
+        }
+    }
+}
+
+impl Control {
+    /// Writes the desired state; the loop brings it about.
+    pub async fn act_on_app(
+        &self,
+        caller: &Caller,
+        id: AppId,
+        action: AppAction,
+    ) -> Result<App, ControlError> {
+        let mut tx = self.write().await?;
+        let access = self.access(&mut *tx, caller).await?;
+        let mut placed = self.readable_app(&mut *tx, &access, id).await?;
+        placed.may_support(&access)?;
+        if action != AppAction::Stop && placed.app.current_droplet.is_none() {
+            let detail = "Assign a droplet before starting this app.";
+            return Err(ControlError::unprocessable(detail));
+        }
+        let (event, line) = match action {
+            AppAction::Start => ("audit.app.start", "Starting app"),
+            AppAction::Stop => ("audit.app.stop", "Stopping app"),
+            AppAction::Restart => ("audit.app.restart", "Restarted app"),
+        };
+        let was = placed.app.desired;
+        placed.app.desired =
+            if action == AppAction::Stop { AppState::Stopped } else { AppState::Started };
+        let starts = placed.app.desired == AppState::Started;
+        if starts && (action == AppAction::Restart || was == AppState::Stopped) {
+            self.new_generation(&mut *tx, &mut placed.app).await?;
+        }
+        self.update_app_row(&mut *tx, &mut placed.app).await?;
+        self.record(&mut *tx, caller.party(), placed.event(event, json!({}))).await?;
+        tx.commit().await?;
+        self.tell(id, format!("{line} with guid {id}"));
+        Ok(placed.app)
+    }
+
+    /// Makes every running instance of the app one to be replaced.
+    async fn new_generation(
+        &self,
+        tx: &mut dyn WriteTx,
+        app: &mut App,
+    ) -> Result<(), ControlError> {
+        app.generation = GenerationId::random();
+        let query = Query::by("app_id", app.id.to_string());
+        for mut process in store::list::<Process>(tx, &query).await?.items {
+            process.generation = app.generation;
+            store::update(tx, &process).await?;
+        }
+        Ok(())
+    }
+
+    /// Removes what builds of the app have kept for the next one.
+    pub async fn clear_build_cache(&self, caller: &Caller, id: AppId) -> Result<(), ControlError> {
+        let mut tx = self.read().await?;
+        let access = self.access(&mut *tx, caller).await?;
+        self.readable_app(&mut *tx, &access, id).await?.may_develop(&access)?;
+        drop(tx);
+        self.ports.stager.forget(id).await;
+        Ok(())
+    }
+
+    pub async fn set_app_feature(
+        &self,
+        caller: &Caller,
+        id: AppId,
+        feature: AppFeature,
+        enabled: bool,
+    ) -> Result<PlacedApp, ControlError> {
+        let mut tx = self.write().await?;
+        let access = self.access(&mut *tx, caller).await?;
+        let mut placed = self.readable_app(&mut *tx, &access, id).await?;
+        placed.may_develop(&access)?;
+        match feature {
+            AppFeature::Ssh => placed.app.ssh_enabled = enabled,
+            AppFeature::Revisions => placed.app.revisions_enabled = enabled,
+        }
+        self.update_app_row(&mut *tx, &mut placed.app).await?;
+        let data = json!({ "request": { "features": { feature.name(): enabled } } });
+        self.record(&mut *tx, caller.party(), placed.event("audit.app.update", data)).await?;
+        tx.commit().await?;
+        Ok(placed)
+    }
+}

@@ -1,0 +1,132 @@
+//! Droplets: read, labelled, deleted. Builds make them.
+
+use cupola_domain::{
+    access::Access,
+    droplets::Droplet,
+    ids::{AppId, DropletId},
+    jobs::Job,
+};
+use cupola_ports::store::{self, Page, ReadTx};
+use serde_json::json;
+
+use crate::{
+    Control, ControlError, ListRequest,
+    apps::PlacedApp,
+    caller::Caller,
+    jobs::JobInput,
+    orgs::MetadataChange,
+    scope::Owners,
+};
+
+/// A droplet, and whether the caller may see the commands in it.
+#[derive(Clone, Debug)]
+pub struct ShownDroplet {
+    pub droplet: Droplet,
+    pub shows_commands: bool,
+}
+
+impl Control {
+    pub async fn droplet(
+        &self,
+        caller: &Caller,
+        id: DropletId,
+    ) -> Result<ShownDroplet, ControlError> {
+        let mut tx = self.read().await?;
+        let access = self.access(&mut *tx, caller).await?;
+        let (placed, droplet) = self.readable_droplet(&mut *tx, &access, id).await?;
+        let shows_commands = access.can_read_secrets(placed.space.id);
+        Ok(ShownDroplet { droplet, shows_commands })
+    }
+
+    pub async fn current_droplet(
+        &self,
+        caller: &Caller,
+        app: AppId,
+    ) -> Result<ShownDroplet, ControlError> {
+        let id = self.current_droplet_id(caller, app).await?;
+        self.droplet(caller, id).await
+    }
+
+    pub async fn list_droplets(
+        &self,
+        caller: &Caller,
+        owners: &Owners,
+        request: &ListRequest,
+    ) -> Result<Page<Droplet>, ControlError> {
+        let mut tx = self.read().await?;
+        let access = self.access(&mut *tx, caller).await?;
+        let visible = self.of_apps(&mut *tx, &access, owners).await?;
+        Ok(store::list(&mut *tx, &request.query(visible)).await?)
+    }
+
+    pub async fn update_droplet(
+        &self,
+        caller: &Caller,
+        id: DropletId,
+        metadata: MetadataChange,
+    ) -> Result<Droplet, ControlError> {
+        let mut tx = self.write().await?;
+        let access = self.access(&mut *tx, caller).await?;
+        let (placed, mut droplet) = self.readable_droplet(&mut *tx, &access, id).await?;
+        placed.may_develop(&access)?;
+        metadata.apply(&mut droplet.metadata);
+        droplet.updated_at = self.ports.clock.now();
+        store::update(&mut *tx, &droplet).await?;
+        tx.commit().await?;
+        Ok(droplet)
+    }
+
+    pub async fn delete_droplet(
+        &self,
+        caller: &Caller,
+        id: DropletId,
+    ) -> Result<Job, ControlError> {
+        let mut tx = self.write().await?;
+        let access = self.access(&mut *tx, caller).await?;
+        let (placed, _) = self.readable_droplet(&mut *tx, &access, id).await?;
+        placed.may_develop(&access)?;
+        if placed.app.current_droplet == Some(id) {
+            let name = &placed.app.name;
+            let detail = format!(
+                "Droplet is the current droplet of app '{name}'. Assign another one first."
+            );
+            return Err(ControlError::Unprocessable(detail));
+        }
+        let data = json!({ "droplet_guid": id.to_string() });
+        let event = placed.event("audit.app.droplet.delete", data);
+        self.record(&mut *tx, caller.party(), event).await?;
+        let job = self.enqueue(&mut *tx, caller, JobInput::DeleteDroplet { droplet: id }).await?;
+        tx.commit().await?;
+        Ok(job)
+    }
+
+    pub(crate) async fn perform_delete_droplet(
+        &self,
+        _: &Caller,
+        id: DropletId,
+    ) -> Result<Vec<String>, ControlError> {
+        let mut tx = self.write().await?;
+        let droplet = store::get::<Droplet>(&mut *tx, id).await?;
+        if let Some(droplet) = droplet {
+            let app = store::get::<cupola_domain::apps::App>(&mut *tx, droplet.app_id).await?;
+            // It may have become the current one since the job was written.
+            if app.is_none_or(|app| app.current_droplet != Some(id)) {
+                store::delete::<Droplet>(&mut *tx, id).await?;
+            }
+        }
+        tx.commit().await?;
+        Ok(Vec::new())
+    }
+
+    async fn readable_droplet(
+        &self,
+        tx: &mut (impl ReadTx + ?Sized),
+        access: &Access,
+        id: DropletId,
+    ) -> Result<(PlacedApp, Droplet), ControlError> {
+        let droplet = store::get::<Droplet>(tx, id).await?;
+        let droplet = droplet.ok_or(ControlError::NotFound { noun: "Droplet" })?;
+        let placed = self.readable_app(tx, access, droplet.app_id).await;
+        Ok((placed.map_err(|error| error.not_found_as("Droplet"))?, droplet))
+    }
+}

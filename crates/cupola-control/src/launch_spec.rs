@@ -1,0 +1,284 @@
+//! What an instance and a build are started with: command, environment, limits.
+//!
+//! Invariant: what is made of the rows is pure, so that the same rows always yield the same
+//! instance; the two `read_` functions only fetch them.
+
+use std::collections::BTreeMap;
+
+use cupola_domain::{
+    apps::App,
+    builds::Build,
+    buildpacks::Buildpack,
+    domains::Domain,
+    droplets::Droplet,
+    ids::AppId,
+    instances::Instance,
+    launch::{self, launch_argv, launch_environment},
+    orgs::Org,
+    packages::{Package, PackageState},
+    processes::{APP_PORT, Process},
+    routes::{Destination, Route},
+    spaces::Space,
+};
+use cupola_ports::{
+    cells::DesiredInstance,
+    stager::StagingRequest,
+    store::{self, Condition, Direction, Query, ReadTx},
+};
+use serde_json::{Value, json};
+
+use crate::{Control, ControlError, Settings, control::ids};
+
+/// Descriptors that one instance may have open, as apps are told.
+const DESCRIPTORS_MAX: u32 = 16_384;
+
+/// An app with what its environment tells about where it is.
+#[derive(Clone, Copy, Debug)]
+pub struct AppPlace<'a> {
+    pub app: &'a App,
+    pub space: &'a Space,
+    pub org: &'a Org,
+    /// Host, domain and path of each of its routes: see `route_address`.
+    pub addresses: &'a [String],
+}
+
+/// The start command of a process: the user's own, or the one that the droplet names.
+pub fn command<'a>(process: &'a Process, droplet: &'a Droplet) -> Option<&'a str> {
+    let own = process.command.as_deref().filter(|command| !command.is_empty());
+    own.or_else(|| droplet.contents.process_types.get(&process.kind).map(String::as_str))
+}
+
+/// One instance as the cell has to start it. None: neither user nor droplet say with which command.
+pub fn desired_instance(
+    place: AppPlace<'_>,
+    process: &Process,
+    droplet: &Droplet,
+    instance: &Instance,
+    settings: &Settings,
+) -> Option<DesiredInstance> {
+    let command = command(process, droplet)?;
+    Some(DesiredInstance {
+        id: instance.id,
+        app_id: process.app_id,
+        process_id: process.id,
+        process_type: process.kind.clone(),
+        index: instance.index,
+        layers: droplet.contents.layers.clone(),
+        stack: droplet.contents.stack.clone(),
+        argv: launch_argv(command),
+        environment: instance_environment(place, process, instance, settings),
+        working_directory: launch::APP_DIR.to_owned(),
+        limits: process.limits,
+        port: APP_PORT,
+        health_check: process.health_check.clone(),
+        readiness_check: process.readiness_check.clone(),
+    })
+}
+
+/// The environment of a running instance, later ones winning: the launch defaults that an app may
+/// choose otherwise, the app's own variables, and what the platform says.
+fn instance_environment(
+    place: AppPlace<'_>,
+    process: &Process,
+    instance: &Instance,
+    settings: &Settings,
+) -> Vec<(String, String)> {
+    let mut environment = BTreeMap::new();
+    let (choices, fixed): (Vec<_>, Vec<_>) =
+        launch_environment().into_iter().partition(|(name, _)| is_users_choice(name));
+    environment.extend(choices);
+    environment.extend(place.app.environment.clone());
+    environment.extend(fixed);
+
+    let mut about = vcap_application(place, process.limits.memory_mib, process.limits.disk_mib, settings);
+    let extra = json!({
+        "process_id": process.id.to_string(),
+        "process_type": process.kind,
+        "instance_id": instance.id.to_string(),
+        "instance_index": instance.index,
+        "host": "0.0.0.0",
+        "port": APP_PORT,
+    });
+    merge(&mut about, extra);
+    let platform = [
+        ("CF_INSTANCE_GUID", instance.id.to_string()),
+        ("CF_INSTANCE_INDEX", instance.index.to_string()),
+        ("INSTANCE_GUID", instance.id.to_string()),
+        ("INSTANCE_INDEX", instance.index.to_string()),
+        ("MEMORY_LIMIT", format!("{}m", process.limits.memory_mib)),
+        ("PORT", APP_PORT.to_string()),
+        ("VCAP_APPLICATION", about.to_string()),
+        ("VCAP_APP_HOST", "0.0.0.0".to_owned()),
+        ("VCAP_APP_PORT", APP_PORT.to_string()),
+        ("VCAP_SERVICES", "{}".to_owned()),
+    ];
+    environment.extend(platform.map(|(name, value)| (name.to_owned(), value)));
+    environment.into_iter().collect()
+}
+
+/// What a build sees: the app's own variables, and what the platform says of the app.
+pub fn staging_environment(
+    place: AppPlace<'_>,
+    stack: &str,
+    memory_mib: u32,
+    disk_mib: u32,
+    settings: &Settings,
+) -> BTreeMap<String, String> {
+    let mut environment = BTreeMap::from([("LANG".to_owned(), "en_US.UTF-8".to_owned())]);
+    environment.extend(place.app.environment.clone());
+    let about = vcap_application(place, memory_mib, disk_mib, settings);
+    let platform = [
+        ("CF_STACK", stack.to_owned()),
+        ("MEMORY_LIMIT", format!("{memory_mib}m")),
+        ("VCAP_APPLICATION", about.to_string()),
+        ("VCAP_SERVICES", "{}".to_owned()),
+    ];
+    environment.extend(platform.map(|(name, value)| (name.to_owned(), value)));
+    environment
+}
+
+/// The value of `VCAP_APPLICATION` that is the same for every instance
+/// (upstream: lib/vcap/vars_builder.rb).
+pub fn vcap_application(
+    place: AppPlace<'_>,
+    memory_mib: u32,
+    disk_mib: u32,
+    settings: &Settings,
+) -> Value {
+    let AppPlace { app, space, org, addresses } = place;
+    let version = app.generation.to_string();
+    json!({
+        "cf_api": settings.external_url,
+        "limits": { "fds": DESCRIPTORS_MAX, "mem": memory_mib, "disk": disk_mib },
+        "application_id": app.id.to_string(),
+        "application_name": app.name,
+        "application_uris": addresses,
+        "application_version": version,
+        "name": app.name,
+        "uris": addresses,
+        "version": version,
+        "space_id": space.id.to_string(),
+        "space_name": space.name,
+        "organization_id": org.id.to_string(),
+        "organization_name": org.name,
+        "users": null,
+    })
+}
+
+/// The address of a route without a scheme, as `urls` and the `uris` of an app have it.
+pub fn route_address(route: &Route, domain: &Domain) -> String {
+    if route.host.is_empty() {
+        format!("{}{}", domain.name, route.path)
+    } else {
+        format!("{}.{}{}", route.host, domain.name, route.path)
+    }
+}
+
+/// Reads what one instance needs to be started. None: its process, droplet or command is gone.
+pub(crate) async fn read_desired_instance(
+    control: &Control,
+    instance: &Instance,
+) -> Result<Option<DesiredInstance>, ControlError> {
+    let mut tx = control.read().await?;
+    let Some(process) = store::get::<Process>(&mut *tx, instance.process_id).await? else {
+        return Ok(None);
+    };
+    let Some(rows) = PlaceRows::read(&mut *tx, process.app_id).await? else { return Ok(None) };
+    let Some(droplet_id) = rows.app.current_droplet else { return Ok(None) };
+    let Some(droplet) = store::get::<Droplet>(&mut *tx, droplet_id).await? else {
+        return Ok(None);
+    };
+    Ok(desired_instance(rows.place(), &process, &droplet, instance, control.settings()))
+}
+
+/// Reads what one build needs to be run. None: its app is gone, or its package is not there.
+pub(crate) async fn read_staging_request(
+    control: &Control,
+    build: &Build,
+) -> Result<Option<StagingRequest>, ControlError> {
+    let mut tx = control.read().await?;
+    let Some(rows) = PlaceRows::read(&mut *tx, build.app_id).await? else { return Ok(None) };
+    let package = store::get::<Package>(&mut *tx, build.package_id).await?;
+    let Some(PackageState::Ready { layer }) = package.map(|package| package.state) else {
+        return Ok(None);
+    };
+    let order = Query::all().ordered("position", Direction::Ascending);
+    let buildpacks = store::list::<Buildpack>(&mut *tx, &order).await?.items;
+    let settings = control.settings();
+    let Build { memory_mib, disk_mib, .. } = *build;
+    let stack = &build.lifecycle.stack;
+    Ok(Some(StagingRequest {
+        build_id: build.id,
+        app_id: build.app_id,
+        package: layer,
+        stack: stack.clone(),
+        buildpacks: build.lifecycle.buildpacks.clone(),
+        detect_order: buildpacks.into_iter().filter(|b| b.enabled).map(|b| b.name).collect(),
+        environment: staging_environment(rows.place(), stack, memory_mib, disk_mib, settings),
+        memory_mib,
+        disk_mib,
+        time_max: settings.staging.time_max,
+        log: control.ports.logs.clone(),
+    }))
+}
+
+/// An app with its space, organisation and addresses, as read.
+pub(crate) struct PlaceRows {
+    pub(crate) app: App,
+    space: Space,
+    org: Org,
+    addresses: Vec<String>,
+}
+
+impl PlaceRows {
+    pub(crate) async fn read(
+        tx: &mut (impl ReadTx + ?Sized),
+        app: AppId,
+    ) -> Result<Option<Self>, ControlError> {
+        let Some(app) = store::get::<App>(tx, app).await? else { return Ok(None) };
+        let Some(space) = store::get::<Space>(tx, app.space_id).await? else { return Ok(None) };
+        let Some(org) = store::get::<Org>(tx, space.org_id).await? else { return Ok(None) };
+        let addresses = addresses(tx, app.id).await?;
+        Ok(Some(Self { app, space, org, addresses }))
+    }
+
+    pub(crate) fn place(&self) -> AppPlace<'_> {
+        let Self { app, space, org, addresses } = self;
+        AppPlace { app, space, org, addresses }
+    }
+}
+
+/// The addresses of every route that leads to the app, oldest route first.
+async fn addresses(
+    tx: &mut (impl ReadTx + ?Sized),
+    app: AppId,
+) -> Result<Vec<String>, ControlError> {
+    let by_app = Query::by("app_id", app.to_string());
+    let destinations = store::list::<Destination>(tx, &by_app).await?.items;
+    let mut route_ids: Vec<_> = destinations.iter().map(|one| one.route_id).collect();
+    route_ids.sort_unstable();
+    route_ids.dedup();
+    let of_app = Query::all().and(Condition::In("id", ids(&route_ids)));
+    let routes = store::list::<Route>(tx, &of_app).await?.items;
+    let mut addresses = Vec::with_capacity(routes.len());
+    for route in routes {
+        if let Some(domain) = store::get::<Domain>(tx, route.domain_id).await? {
+            addresses.push(route_address(&route, &domain));
+        }
+    }
+    Ok(addresses)
+}
+
+/// A locale and further folders for programs are the app's own business.
+fn is_users_choice(name: &str) -> bool {
+    matches!(name, "LANG" | "PATH")
+}
+
+fn merge(target: &mut Value, extra: Value) {
+    if let (Value::Object(target), Value::Object(extra)) = (target, extra) {
+        target.extend(extra);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,41 @@
+//! Use cases (one file per noun), reconcilers (one file per loop), jobs and audit.
+//!
+//! Invariant: knows ports only. No HTTP, no SQL, no container.
+
+mod app_log;
+mod control;
+mod crashes;
+mod error;
+mod launch_spec;
+mod names;
+mod paging;
+mod pending;
+mod reconcile;
+mod scope;
+
+pub mod apps;
+pub mod builds;
+pub mod caller;
+pub mod domains;
+pub mod droplets;
+pub mod manifest;
+pub mod packages;
+pub mod processes;
+pub mod routes;
+pub mod events;
+pub mod users;
+pub mod spaces;
+pub mod roles;
+pub mod buildpacks;
+pub mod bootstrap;
+pub mod feature_flags;
+pub mod identity;
+pub mod jobs;
+pub mod orgs;
+
+pub use control::{Control, InstanceSettings, Ports, Settings, StagingSettings};
+pub use error::ControlError;
+pub use paging::{ListRequest, order_by};
+pub use reconcile::Loops;
+pub use scope::Owners;
+pub mod why;

@@ -1,0 +1,213 @@
+//! Organisations: create, read, change, delete.
+
+use cupola_domain::{
+    domains::Domain,
+    ids::OrgId,
+    jobs::Job,
+    orgs::{Metadata, Org},
+    roles::{Role, RoleKind, RoleScope},
+    spaces::Space,
+};
+use cupola_ports::store::{self, Condition, Noun, Page, Query};
+
+use crate::{
+    Control, ControlError, ListRequest,
+    caller::Caller,
+    control::in_visible_orgs,
+    events::{NewEvent, target},
+    jobs::JobInput,
+    names::check_name,
+    spaces::unless_gone,
+};
+
+/// What a client says of a new organisation.
+#[derive(Clone, Debug)]
+pub struct NewOrg {
+    pub name: String,
+    pub suspended: bool,
+    pub metadata: Metadata,
+}
+
+/// What a client wants changed; none leaves it as it is.
+#[derive(Clone, Debug, Default)]
+pub struct OrgChange {
+    pub name: Option<String>,
+    pub suspended: Option<bool>,
+    pub metadata: MetadataChange,
+}
+
+/// Labels and annotations to set, or with none to remove.
+#[derive(Clone, Debug, Default)]
+pub struct MetadataChange {
+    pub labels: Vec<(String, Option<String>)>,
+    pub annotations: Vec<(String, Option<String>)>,
+}
+
+impl MetadataChange {
+    pub(crate) fn apply(self, metadata: &mut Metadata) {
+        let pairs = [
+            (self.labels, &mut metadata.labels),
+            (self.annotations, &mut metadata.annotations),
+        ];
+        for (changes, values) in pairs {
+            for (key, value) in changes {
+                match value {
+                    Some(value) => values.insert(key, value),
+                    None => values.remove(&key),
+                };
+            }
+        }
+    }
+}
+
+impl Control {
+    /// Makes an organisation and its creator the manager of it.
+    pub async fn create_org(&self, caller: &Caller, new: NewOrg) -> Result<Org, ControlError> {
+        check_name(&new.name)?;
+        let mut tx = self.write().await?;
+        self.require_flag_or_admin(&mut *tx, caller, "user_org_creation").await?;
+        let now = self.ports.clock.now();
+        let org = Org {
+            id: OrgId::random(),
+            name: new.name,
+            suspended: new.suspended,
+            metadata: new.metadata,
+            created_at: now,
+            updated_at: now,
+        };
+        store::insert(&mut *tx, &org).await.map_err(|error| taken(error, &org.name))?;
+        for kind in [RoleKind::OrganizationUser, RoleKind::OrganizationManager] {
+            if !caller.admin {
+                store::insert(&mut *tx, &Role::new(kind, caller.user_id, RoleScope::Org(org.id), now))
+                    .await?;
+            }
+        }
+        self.record(&mut *tx, caller.party(), event("audit.organization.create", &org)).await?;
+        tx.commit().await?;
+        Ok(org)
+    }
+
+    pub async fn org(&self, caller: &Caller, id: OrgId) -> Result<Org, ControlError> {
+        let mut tx = self.read().await?;
+        let access = self.access(&mut *tx, caller).await?;
+        self.readable_org(&mut *tx, &access, id).await
+    }
+
+    pub async fn list_orgs(
+        &self,
+        caller: &Caller,
+        request: &ListRequest,
+    ) -> Result<Page<Org>, ControlError> {
+        let mut tx = self.read().await?;
+        let access = self.access(&mut *tx, caller).await?;
+        let visible = in_visible_orgs("id", &access.visible_orgs());
+        Ok(store::list(&mut *tx, &request.query(visible)).await?)
+    }
+
+    pub async fn update_org(
+        &self,
+        caller: &Caller,
+        id: OrgId,
+        change: OrgChange,
+    ) -> Result<Org, ControlError> {
+        change.name.as_deref().map_or(Ok(()), check_name)?;
+        let mut tx = self.write().await?;
+        let access = self.access(&mut *tx, caller).await?;
+        let mut org = self.readable_org(&mut *tx, &access, id).await?;
+        if !access.can_manage_org(id) || (change.suspended.is_some() && !access.is_admin()) {
+            return Err(ControlError::NotAuthorized);
+        }
+        org.name = change.name.unwrap_or(org.name);
+        org.suspended = change.suspended.unwrap_or(org.suspended);
+        change.metadata.apply(&mut org.metadata);
+        org.updated_at = self.ports.clock.now();
+        store::update(&mut *tx, &org).await.map_err(|error| taken(error, &org.name))?;
+        self.record(&mut *tx, caller.party(), event("audit.organization.update", &org)).await?;
+        tx.commit().await?;
+        Ok(org)
+    }
+
+    /// Refuses callers who may not change the organisation.
+    pub async fn require_org_manager(
+        &self,
+        caller: &Caller,
+        id: OrgId,
+    ) -> Result<Org, ControlError> {
+        let mut tx = self.read().await?;
+        let access = self.access(&mut *tx, caller).await?;
+        let org = self.readable_org(&mut *tx, &access, id).await?;
+        if access.can_manage_org(id) { Ok(org) } else { Err(ControlError::NotAuthorized) }
+    }
+
+    /// Begins to delete an organisation with everything in it, and answers with the job.
+    pub async fn delete_org(
+        &self,
+        caller: &Caller,
+        id: OrgId,
+    ) -> Result<Job, ControlError> {
+        let mut tx = self.write().await?;
+        let access = self.access(&mut *tx, caller).await?;
+        let org = self.readable_org(&mut *tx, &access, id).await?;
+        if !access.is_admin() {
+            return Err(ControlError::NotAuthorized);
+        }
+        let event = event("audit.organization.delete-request", &org);
+        self.record(&mut *tx, caller.party(), event).await?;
+        let job = self.enqueue(&mut *tx, caller, JobInput::DeleteOrg { org: id }).await?;
+        tx.commit().await?;
+        Ok(job)
+    }
+
+    pub(crate) async fn perform_delete_org(
+        &self,
+        caller: &Caller,
+        id: OrgId,
+    ) -> Result<Vec<String>, ControlError> {
+        let mut tx = self.read().await?;
+        let (in_org, owned) =
+            (Query::by("org_id", id.to_string()), Query::by("owner_id", id.to_string()));
+        let spaces = store::list::<Space>(&mut *tx, &in_org).await?;
+        let domains = store::list::<Domain>(&mut *tx, &owned).await?;
+        drop(tx);
+        let mut warnings = Vec::new();
+        for space in spaces.items {
+            warnings.extend(self.perform_delete_space(caller, space.id).await?);
+        }
+        for domain in domains.items {
+            warnings.extend(unless_gone(self.perform_delete_domain(caller, domain.id).await)?);
+        }
+        let mut tx = self.write().await?;
+        let of_org = [Condition::In("org_id", vec![id.to_string().into()])];
+        tx.delete_rows(Role::TABLE, &of_org).await?;
+        store::delete::<Org>(&mut *tx, id).await?;
+        tx.commit().await?;
+        Ok(warnings)
+    }
+
+    /// The organisation, if the caller may see it.
+    pub(crate) async fn readable_org(
+        &self,
+        tx: &mut (impl store::ReadTx + ?Sized),
+        access: &cupola_domain::access::Access,
+        id: OrgId,
+    ) -> Result<Org, ControlError> {
+        store::get::<Org>(tx, id)
+            .await?
+            .filter(|org| access.can_read_org(org.id))
+            .ok_or(ControlError::NotFound { noun: "Organization" })
+    }
+}
+
+fn taken(error: store::StoreError, name: &str) -> ControlError {
+    ControlError::taken(error, || format!("Organization '{name}' already exists."))
+}
+
+fn event<'a>(kind: &'a str, org: &Org) -> NewEvent<'a> {
+    NewEvent {
+        kind,
+        target: target("organization", org.id, &org.name),
+        data: serde_json::json!({}),
+        space_id: None,
+        org_id: Some(org.id),
+    }
+}

@@ -1,0 +1,397 @@
+//! Brings the instances of every process to their desired number, keeps them there, and keeps the
+//! routes to them true.
+//!
+//! The order within a pass is what makes a stop lose no request: rows first (so that the decision
+//! survives), then the route table without what is leaving, then the cells.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use cupola_domain::{
+    apps::{App, AppState},
+    ids::{AppId, InstanceId, ProcessId},
+    instance_plan::{Desired, Known, Seen, Step, next_due, plan},
+    instances::{Exit, ExitCause, Instance, InstanceState},
+    processes::Process,
+    time::Timestamp,
+};
+use cupola_ports::{
+    cells::{ActualState, DesiredInstance, Phase},
+    store::{self, Lease, Query, ReadTx, WriteTx},
+};
+use tokio::sync::watch;
+
+use super::{PERIOD, rest_after, routes, write};
+use crate::{Control, ControlError, launch_spec};
+
+/// Runs until it is dropped.
+pub(super) async fn run(control: Control, lease: Lease) {
+    let mut wakers =
+        Wakers { commits: control.ports.store.commits(), actual: control.ports.cells.watch() };
+    let mut memory = Memory::default();
+    loop {
+        wakers.mark_seen();
+        match pass(&control, &lease, &mut memory).await {
+            Ok(next) => wakers.sleep(next).await,
+            Err(error) => rest_after("instances", &error).await,
+        }
+    }
+}
+
+/// Everything that may make a pass worth while.
+struct Wakers {
+    commits: watch::Receiver<u64>,
+    actual: watch::Receiver<Arc<ActualState>>,
+}
+
+impl Wakers {
+    fn mark_seen(&mut self) {
+        self.commits.mark_unchanged();
+        self.actual.mark_unchanged();
+    }
+
+    async fn sleep(&mut self, at_most: Duration) {
+        tokio::select! {
+            _ = self.commits.changed() => {}
+            _ = self.actual.changed() => {}
+            // Traffic reports come several times a second and matter only to what is draining,
+            // which makes the sleep short.
+            () = tokio::time::sleep(at_most) => {}
+        }
+    }
+}
+
+/// What a pass may forget without harm: it is derived, or only delays.
+#[derive(Default)]
+struct Memory {
+    specs: HashMap<InstanceId, DesiredInstance>,
+    draining: HashMap<InstanceId, Draining>,
+    routes: routes::Memory,
+}
+
+/// Since when an instance gets no new requests.
+struct Draining {
+    since: Duration,
+    /// The first table without it.
+    version: u64,
+    tunnels_told: bool,
+}
+
+/// How soon to look again while something is draining.
+const WHILE_DRAINING: Duration = Duration::from_millis(50);
+
+/// One look at everything. Returns how long to sleep if nothing happens.
+async fn pass(
+    control: &Control,
+    lease: &Lease,
+    memory: &mut Memory,
+) -> Result<Duration, ControlError> {
+    let actual = control.ports.cells.watch().borrow().clone();
+    if !actual.adopted {
+        return Ok(PERIOD);
+    }
+    let mut state = State::read(&mut *control.read().await?).await?;
+    let drained = drained(control, memory, &state).await;
+    let steps = state.plan(&actual, &drained, control.ports.clock.now());
+    if !steps.is_empty() {
+        let mut tx = write(control, lease).await?;
+        for step in &steps {
+            carry_out(control, &mut *tx, &mut state, &actual, step).await?;
+        }
+        tx.commit().await?;
+    }
+
+    let version = routes::apply(control, &mut memory.routes, lease, &actual, &state.instances).await?;
+    remember_draining(control, memory, &state, version);
+    let (desired, unstartable) = specs(control, memory, &state).await?;
+    give_up(control, lease, &mut state, &actual, &unstartable).await?;
+    control.ports.cells.apply(desired).await.map_err(|source| ControlError::Outside {
+        action: "applying the desired instances",
+        source: Box::new(source),
+    })?;
+    Ok(state.sleep(control.ports.clock.now()))
+}
+
+/// Everything that is wanted and remembered.
+struct State {
+    apps: HashMap<AppId, App>,
+    processes: HashMap<ProcessId, Process>,
+    instances: HashMap<InstanceId, Instance>,
+}
+
+impl State {
+    async fn read(tx: &mut dyn ReadTx) -> Result<Self, ControlError> {
+        let instances = store::list::<Instance>(tx, &Query::all()).await?.items;
+        let apps = store::list::<App>(tx, &Query::by("state", "STARTED")).await?.items;
+        let apps: HashMap<_, _> = apps.into_iter().map(|app| (app.id, app)).collect();
+        let processes = store::list::<Process>(tx, &Query::all()).await?.items;
+        let processes = processes.into_iter().filter(|process| apps.contains_key(&process.app_id));
+        Ok(Self {
+            processes: processes.map(|process| (process.id, process)).collect(),
+            apps,
+            instances: instances.into_iter().map(|row| (row.id, row)).collect(),
+        })
+    }
+
+    /// The steps of every process that is wanted or remembered.
+    fn plan(
+        &self,
+        actual: &ActualState,
+        drained: &HashSet<InstanceId>,
+        now: Timestamp,
+    ) -> Vec<PlannedStep> {
+        let mut known: HashMap<ProcessId, Vec<Known<'_>>> = HashMap::new();
+        for row in self.instances.values() {
+            let seen = seen(actual, row.id);
+            let one = Known { row, seen, drained: drained.contains(&row.id) };
+            known.entry(row.process_id).or_default().push(one);
+        }
+        for process in self.processes.keys() {
+            known.entry(*process).or_default();
+        }
+        let steps = known.into_iter().flat_map(|(process_id, known)| {
+            let steps = plan(self.desired(process_id), &known, now);
+            steps.into_iter().map(move |step| PlannedStep { process_id, step })
+        });
+        steps.collect()
+    }
+
+    fn desired(&self, process: ProcessId) -> Desired {
+        let nothing = Desired {
+            instances: 0,
+            generation: cupola_domain::ids::GenerationId::from_uuid(uuid::Uuid::nil()),
+        };
+        let Some(process) = self.processes.get(&process) else { return nothing };
+        let Some(app) = self.apps.get(&process.app_id) else { return nothing };
+        let is_wanted = app.desired == AppState::Started && app.current_droplet.is_some();
+        let instances = if is_wanted { process.instances } else { 0 };
+        Desired { instances, generation: app.generation }
+    }
+
+    fn sleep(&self, now: Timestamp) -> Duration {
+        let known: Vec<Known<'_>> = self
+            .instances
+            .values()
+            .map(|row| Known { row, seen: Seen::Absent, drained: false })
+            .collect();
+        let due = next_due(&known).map_or(PERIOD, |at| at.since(now));
+        let draining = self.instances.values().any(|row| row.state == InstanceState::Draining);
+        // A crash whose time has come is a step of the pass that was just made; the floor keeps a
+        // clock that stands still from making this a busy loop.
+        let floor = Duration::from_millis(5);
+        if draining { WHILE_DRAINING } else { due.clamp(floor, PERIOD) }
+    }
+}
+
+struct PlannedStep {
+    process_id: ProcessId,
+    step: Step,
+}
+
+fn seen(actual: &ActualState, id: InstanceId) -> Seen {
+    match actual.instances.get(&id).map(|instance| &instance.phase) {
+        None => Seen::Absent,
+        Some(Phase::Starting) => Seen::Starting,
+        Some(Phase::Running { .. } | Phase::Stopping) => Seen::Running,
+        Some(Phase::Exited(report)) => {
+            Seen::Exited { uptime: report.ended_at.since(report.started_at) }
+        }
+    }
+}
+
+/// Changes the row that a step is about, in the database and in `state`.
+async fn carry_out(
+    control: &Control,
+    tx: &mut dyn WriteTx,
+    state: &mut State,
+    actual: &ActualState,
+    planned: &PlannedStep,
+) -> Result<(), ControlError> {
+    let now = control.ports.clock.now();
+    let (id, to) = match planned.step {
+        Step::Start { index, crash_count } => {
+            return start(tx, state, planned.process_id, index, crash_count, now).await;
+        }
+        Step::Forget(id) => {
+            store::delete::<Instance>(tx, id).await?;
+            state.instances.remove(&id);
+            return Ok(());
+        }
+        Step::Ran(id) => (id, InstanceState::Running),
+        Step::Restarting(id) => (id, InstanceState::Starting),
+        Step::Drain(id) => (id, InstanceState::Draining),
+        Step::Stop(id) => (id, InstanceState::Stopping),
+        Step::Crash(id, after) if after.restart_after.is_some() => (id, InstanceState::Crashed),
+        Step::Crash(id, _) => (id, InstanceState::Down),
+    };
+    let Some(row) = state.instances.get_mut(&id) else { return Ok(()) };
+    row.state = to;
+    row.updated_at = now;
+    if let Step::Crash(_, after) = planned.step {
+        row.crash_count = after.crash_count;
+        row.restart_at = after.restart_after.map(|delay| now + delay);
+        let process_type = state.processes.get(&planned.process_id).map(|p| p.kind.clone());
+        let exit = exit_of(row, actual, process_type.unwrap_or_default(), now);
+        row.detail = Some(exit.cause.to_string());
+        store::update(tx, row).await?;
+        return control.record_crash(tx, state.apps.get(&exit.app_id), exit).await;
+    }
+    Ok(store::update(tx, row).await?)
+}
+
+async fn start(
+    tx: &mut dyn WriteTx,
+    state: &mut State,
+    process_id: ProcessId,
+    index: u32,
+    crash_count: u32,
+    now: Timestamp,
+) -> Result<(), ControlError> {
+    let Some(process) = state.processes.get(&process_id) else { return Ok(()) };
+    let row = Instance {
+        id: InstanceId::random(),
+        app_id: process.app_id,
+        process_id,
+        index,
+        generation: state.desired(process_id).generation,
+        state: InstanceState::Starting,
+        crash_count,
+        restart_at: None,
+        detail: None,
+        created_at: now,
+        updated_at: now,
+    };
+    store::insert(tx, &row).await?;
+    state.instances.insert(row.id, row);
+    Ok(())
+}
+
+/// What is kept of a run that ended by itself.
+fn exit_of(row: &Instance, actual: &ActualState, process_type: String, now: Timestamp) -> Exit {
+    let phase = actual.instances.get(&row.id).map(|instance| &instance.phase);
+    let report = match phase {
+        Some(Phase::Exited(report)) => Some(report),
+        _ => None,
+    };
+    Exit {
+        instance_id: row.id,
+        app_id: row.app_id,
+        process_id: row.process_id,
+        process_type,
+        index: row.index,
+        cause: report.map_or(ExitCause::Unknown, |r| r.cause.clone()),
+        killed: report.is_some_and(|r| r.killed),
+        memory_peak_bytes: report.and_then(|r| r.memory_peak_bytes),
+        started_at: report.map_or(row.created_at, |r| r.started_at),
+        ended_at: report.map_or(now, |r| r.ended_at),
+        crash_count: row.crash_count,
+        restart_at: row.restart_at,
+    }
+}
+
+/// The draining instances that may be stopped: their requests are answered, or their time is up.
+/// The data plane tells; as long as it does not, only the time counts.
+async fn drained(control: &Control, memory: &mut Memory, state: &State) -> HashSet<InstanceId> {
+    let report = control.ports.data_plane.report().borrow().clone();
+    let now = control.ports.clock.monotonic();
+    let drain = control.settings.instances.drain;
+    let mut done = HashSet::new();
+    for (id, draining) in &mut memory.draining {
+        let traffic = report.instances.get(id).copied().unwrap_or_default();
+        let is_out = report.serving.is_some_and(|(_, version)| version >= draining.version);
+        let time_is_up = now.saturating_sub(draining.since) >= drain;
+        if (is_out && traffic.in_flight == 0) || time_is_up {
+            if traffic.tunnels == 0 || draining.tunnels_told {
+                done.insert(*id);
+            } else if let Err(error) = control.ports.data_plane.close_tunnels(*id).await {
+                tracing::warn!(instance.id = %id, "cannot close the tunnels of an instance: {error}");
+            }
+            draining.tunnels_told = true;
+        }
+    }
+    // Only web instances with a route were ever sent a request.
+    let never_routed = state.instances.values().filter(|row| {
+        row.state == InstanceState::Draining && !memory.routes.was_routed(row.id)
+    });
+    done.extend(never_routed.map(|row| row.id));
+    done
+}
+
+fn remember_draining(control: &Control, memory: &mut Memory, state: &State, version: u64) {
+    let is_draining = |id: &InstanceId| {
+        state.instances.get(id).is_some_and(|row| row.state == InstanceState::Draining)
+    };
+    memory.draining.retain(|id, _| is_draining(id));
+    let since = control.ports.clock.monotonic();
+    for id in state.instances.keys().filter(|id| is_draining(id)) {
+        let new = || Draining { since, version, tunnels_told: false };
+        memory.draining.entry(*id).or_insert_with(new);
+    }
+    memory.routes.forget_all_but(|id| state.instances.contains_key(id));
+}
+
+/// What the cells shall have: every row that is not on its way out. Beside it the rows that nobody
+/// said a start command for.
+async fn specs(
+    control: &Control,
+    memory: &mut Memory,
+    state: &State,
+) -> Result<(Vec<DesiredInstance>, Vec<InstanceId>), ControlError> {
+    let wanted = state.instances.values().filter(|row| {
+        matches!(
+            row.state,
+            InstanceState::Starting | InstanceState::Running | InstanceState::Draining
+        )
+    });
+    let wanted: Vec<&Instance> = wanted.collect();
+    memory.specs.retain(|id, _| state.instances.contains_key(id));
+    let (mut specs, mut unstartable) = (Vec::with_capacity(wanted.len()), Vec::new());
+    for row in wanted {
+        if let Some(spec) = memory.specs.get(&row.id) {
+            specs.push(spec.clone());
+        } else if let Some(spec) = launch_spec::read_desired_instance(control, row).await? {
+            memory.specs.insert(row.id, spec.clone());
+            specs.push(spec);
+        } else {
+            unstartable.push(row.id);
+        }
+    }
+    Ok((specs, unstartable))
+}
+
+/// Marks instances that cannot be started as crashed for good, and says why.
+async fn give_up(
+    control: &Control,
+    lease: &Lease,
+    state: &mut State,
+    actual: &ActualState,
+    unstartable: &[InstanceId],
+) -> Result<(), ControlError> {
+    let rows = unstartable.iter().filter_map(|id| state.instances.get(id));
+    let rows: Vec<Instance> =
+        rows.filter(|row| row.state != InstanceState::Draining).cloned().collect();
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let now = control.ports.clock.now();
+    let mut tx = write(control, lease).await?;
+    for mut row in rows {
+        let cause = ExitCause::NotStarted { detail: NO_COMMAND.to_owned() };
+        row.state = InstanceState::Crashed;
+        row.detail = Some(cause.to_string());
+        row.crash_count += 1;
+        row.updated_at = now;
+        let kind = state.processes.get(&row.process_id).map(|process| process.kind.clone());
+        let exit = Exit { cause, ..exit_of(&row, actual, kind.unwrap_or_default(), now) };
+        store::update(&mut *tx, &row).await?;
+        control.record_crash(&mut *tx, state.apps.get(&row.app_id), exit).await?;
+        state.instances.insert(row.id, row);
+    }
+    Ok(tx.commit().await?)
+}
+
+const NO_COMMAND: &str =
+    "it has no start command; name one with `cf push -c COMMAND` or in a Procfile";

@@ -1,0 +1,141 @@
+//! Runs the builds that are in state `STAGING`, a bounded number at a time, oldest first.
+//!
+//! A build whose control process was killed is still in that state and simply runs again. One
+//! whose row or app is gone is cancelled.
+
+use std::{collections::HashMap, time::Duration};
+
+use cupola_domain::{
+    builds::{Build, BuildState, StagingErrorKind},
+    droplets::{Droplet, DropletContents},
+    ids::{BuildId, DropletId},
+};
+use cupola_ports::{
+    stager::StagingFailure,
+    store::{self, Lease, Query},
+};
+use tokio::{sync::watch, task::JoinSet};
+
+use super::{PERIOD, rest_after, sleep_until_commit, write};
+use crate::{Control, ControlError, launch_spec};
+
+/// Runs until it is dropped, which cancels what it runs.
+pub(super) async fn run(control: Control, lease: Lease) {
+    let mut queue = Queue { running: HashMap::new(), tasks: JoinSet::new() };
+    let mut commits = control.ports.store.commits();
+    loop {
+        commits.mark_unchanged();
+        match queue.pass(&control, &lease).await {
+            Ok(()) => queue.sleep(&mut commits, PERIOD).await,
+            Err(error) => rest_after("staging", &error).await,
+        }
+    }
+}
+
+struct Queue {
+    /// The builds that run, each with the switch that cancels it.
+    running: HashMap<BuildId, watch::Sender<bool>>,
+    tasks: JoinSet<BuildId>,
+}
+
+impl Queue {
+    async fn pass(&mut self, control: &Control, lease: &Lease) -> Result<(), ControlError> {
+        let mut tx = control.read().await?;
+        let wanted = store::list::<Build>(&mut *tx, &Query::by("state", "STAGING")).await?.items;
+        drop(tx);
+        for (id, cancel) in &self.running {
+            if !wanted.iter().any(|build| build.id == *id) {
+                // The task sees it and ends; that it is gone already is as good.
+                let _ = cancel.send(true);
+            }
+        }
+        let free = control.settings.staging.concurrency.saturating_sub(self.running.len());
+        let waiting = wanted.into_iter().filter(|build| !self.running.contains_key(&build.id));
+        let next: Vec<Build> = waiting.take(free).collect();
+        for build in next {
+            let (cancel, cancelled) = watch::channel(false);
+            self.running.insert(build.id, cancel);
+            let (control, lease) = (control.clone(), lease.clone());
+            self.tasks.spawn(async move {
+                let id = build.id;
+                if let Err(error) = stage(&control, &lease, build, cancelled).await {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::error!(build.id = %id, error, "the outcome of a build was not kept");
+                }
+                id
+            });
+        }
+        Ok(())
+    }
+
+    async fn sleep(&mut self, commits: &mut watch::Receiver<u64>, at_most: Duration) {
+        tokio::select! {
+            Some(ended) = self.tasks.join_next() => self.ended(ended),
+            () = sleep_until_commit(commits, at_most) => {}
+        }
+        while let Some(ended) = self.tasks.try_join_next() {
+            self.ended(ended);
+        }
+    }
+
+    fn ended(&mut self, ended: Result<BuildId, tokio::task::JoinError>) {
+        match ended {
+            Ok(id) => {
+                self.running.remove(&id);
+            }
+            Err(error) => {
+                tracing::error!("a build ended by a defect of the platform: {error}");
+                // Which one is not told; those whose receiver is gone have ended.
+                self.running.retain(|_, cancel| !cancel.is_closed());
+            }
+        }
+    }
+}
+
+/// Runs one build and keeps its outcome.
+async fn stage(
+    control: &Control,
+    lease: &Lease,
+    build: Build,
+    cancelled: watch::Receiver<bool>,
+) -> Result<(), ControlError> {
+    let request = launch_spec::read_staging_request(control, &build).await?;
+    let outcome = match request {
+        Some(request) => control.ports.stager.stage(request, cancelled).await,
+        None => Err(StagingFailure {
+            kind: StagingErrorKind::StagingError,
+            message: "the package of this build is gone; push again".to_owned(),
+        }),
+    };
+    keep(control, lease, build.id, outcome).await
+}
+
+async fn keep(
+    control: &Control,
+    lease: &Lease,
+    id: BuildId,
+    outcome: Result<DropletContents, StagingFailure>,
+) -> Result<(), ControlError> {
+    let mut tx = write(control, lease).await?;
+    let Some(mut build) = store::get::<Build>(&mut *tx, id).await? else { return Ok(()) };
+    let now = control.ports.clock.now();
+    build.updated_at = now;
+    build.state = match outcome {
+        Ok(contents) => {
+            let droplet = Droplet {
+                id: DropletId::random(),
+                app_id: build.app_id,
+                package_id: Some(build.package_id),
+                contents,
+                metadata: cupola_domain::orgs::Metadata::default(),
+                created_at: now,
+                updated_at: now,
+            };
+            store::insert(&mut *tx, &droplet).await?;
+            BuildState::Staged { droplet: droplet.id }
+        }
+        Err(failure) => BuildState::Failed { kind: failure.kind, message: failure.message },
+    };
+    store::update(&mut *tx, &build).await?;
+    Ok(tx.commit().await?)
+}

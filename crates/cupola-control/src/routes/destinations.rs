@@ -1,0 +1,207 @@
+//! Which apps a route leads to.
+
+use cupola_domain::{
+    apps::App,
+    ids::{AppId, DestinationId, RouteId},
+    processes::{APP_PORT, WEB},
+    routes::Destination,
+};
+use cupola_ports::store::{self, Query, WriteTx};
+use serde_json::json;
+
+use super::FoundRoute;
+use crate::{
+    Control, ControlError,
+    apps::PlacedApp,
+    caller::Caller,
+};
+
+/// What a client says of a destination.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewDestination {
+    pub app: AppId,
+    pub process_type: String,
+    pub port: Option<u16>,
+    pub protocol: Option<String>,
+    pub weight: Option<u8>,
+}
+
+impl NewDestination {
+    /// The web process of an app, on the port it is told.
+    pub const fn web(app: AppId, protocol: Option<String>) -> Self {
+        Self { app, process_type: String::new(), port: None, protocol, weight: None }
+    }
+
+    fn process_type(&self) -> &str {
+        if self.process_type.is_empty() { WEB } else { &self.process_type }
+    }
+}
+
+/// What happens to the destinations that a client does not name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Others {
+    Stay,
+    Go,
+}
+
+/// A route may lead to this many apps, as upstream.
+const DESTINATIONS_MAX: usize = 100;
+
+impl Control {
+    pub async fn destinations(
+        &self,
+        caller: &Caller,
+        route: RouteId,
+    ) -> Result<Vec<Destination>, ControlError> {
+        Ok(self.route(caller, route).await?.destinations)
+    }
+
+    /// Adds destinations to a route, or makes them the only ones.
+    pub async fn map_route(
+        &self,
+        caller: &Caller,
+        route: RouteId,
+        wanted: Vec<NewDestination>,
+        others: Others,
+    ) -> Result<Vec<Destination>, ControlError> {
+        let mut tx = self.write().await?;
+        let access = self.access(&mut *tx, caller).await?;
+        let found = self.readable_route(&mut *tx, &access, route).await?;
+        found.may_map(&access)?;
+        let mut apps = Vec::with_capacity(wanted.len());
+        for one in &wanted {
+            let app = store::get::<App>(&mut *tx, one.app).await?;
+            let Some(app) = app.filter(|app| app.space_id == found.space.id) else {
+                let detail = "App(s) with guid(s) \"{}\" do not exist or you do not have access.";
+                let detail = detail.replace("{}", &one.app.to_string());
+                return Err(ControlError::Unprocessable(detail));
+            };
+            apps.push(app);
+        }
+        let present = destinations_of(&mut *tx, route).await?;
+        if others == Others::Go {
+            for old in &present {
+                if !wanted.iter().any(|new| is_same(new, old)) {
+                    self.unmap(&mut *tx, caller, &found, old).await?;
+                }
+            }
+        }
+        for (new, app) in wanted.into_iter().zip(apps) {
+            self.map(&mut *tx, caller, &found, app, new).await?;
+        }
+        let now = destinations_of(&mut *tx, route).await?;
+        if now.len() > DESTINATIONS_MAX {
+            let detail = "Routes can be mapped to at most 100 destinations.";
+            return Err(ControlError::unprocessable(detail));
+        }
+        tx.commit().await?;
+        Ok(now)
+    }
+
+    /// Writes one destination, unless the route leads there already.
+    pub(crate) async fn map(
+        &self,
+        tx: &mut dyn WriteTx,
+        caller: &Caller,
+        found: &FoundRoute,
+        app: App,
+        new: NewDestination,
+    ) -> Result<(), ControlError> {
+        let protocol = new.protocol.clone().unwrap_or_else(|| "http1".to_owned());
+        if protocol != "http1" {
+            let detail = "Destination protocol must be 'http1': this platform speaks no other to apps yet.";
+            return Err(ControlError::unprocessable(detail));
+        }
+        if new.port.is_some_and(|port| port != APP_PORT) {
+            let detail = format!(
+                "Destination port must be {APP_PORT}: it is the only one that instances are told."
+            );
+            return Err(ControlError::Unprocessable(detail));
+        }
+        let present = destinations_of(tx, found.route.id).await?;
+        if present.iter().any(|old| is_same(&new, old)) {
+            return Ok(());
+        }
+        let now = self.ports.clock.now();
+        let destination = Destination {
+            id: DestinationId::random(),
+            route_id: found.route.id,
+            app_id: app.id,
+            process_type: new.process_type().to_owned(),
+            port: None,
+            protocol,
+            weight: new.weight,
+            created_at: now,
+            updated_at: now,
+        };
+        store::insert(tx, &destination).await?;
+        self.record_mapping(tx, caller, found, "audit.app.map-route", app, &destination).await
+    }
+
+    /// Removes one destination of a route.
+    pub async fn unmap_route(
+        &self,
+        caller: &Caller,
+        route: RouteId,
+        destination: DestinationId,
+    ) -> Result<(), ControlError> {
+        let mut tx = self.write().await?;
+        let access = self.access(&mut *tx, caller).await?;
+        let found = self.readable_route(&mut *tx, &access, route).await?;
+        found.may_map(&access)?;
+        let present = store::get::<Destination>(&mut *tx, destination).await?;
+        let Some(present) = present.filter(|one| one.route_id == route) else {
+            let detail =
+                "Unable to unmap route from destination. Ensure the route has a destination with this guid.";
+            return Err(ControlError::unprocessable(detail));
+        };
+        self.unmap(&mut *tx, caller, &found, &present).await?;
+        Ok(tx.commit().await?)
+    }
+
+    pub(crate) async fn unmap(
+        &self,
+        tx: &mut dyn WriteTx,
+        caller: &Caller,
+        found: &FoundRoute,
+        destination: &Destination,
+    ) -> Result<(), ControlError> {
+        store::delete::<Destination>(tx, destination.id).await?;
+        let Some(app) = store::get::<App>(tx, destination.app_id).await? else { return Ok(()) };
+        self.record_mapping(tx, caller, found, "audit.app.unmap-route", app, destination).await
+    }
+
+    async fn record_mapping(
+        &self,
+        tx: &mut dyn WriteTx,
+        caller: &Caller,
+        found: &FoundRoute,
+        kind: &str,
+        app: App,
+        destination: &Destination,
+    ) -> Result<(), ControlError> {
+        let data = json!({
+            "route_guid": found.route.id.to_string(),
+            "app_port": APP_PORT,
+            "destination_guid": destination.id.to_string(),
+            "route_mapping_guid": destination.id.to_string(),
+            "process_type": destination.process_type,
+            "protocol": destination.protocol,
+            "weight": destination.weight,
+        });
+        let placed = PlacedApp { app, space: found.space.clone(), org: found.org.clone() };
+        self.record(tx, caller.party(), placed.event(kind, data)).await
+    }
+}
+
+pub(crate) async fn destinations_of(
+    tx: &mut (impl store::ReadTx + ?Sized),
+    route: RouteId,
+) -> Result<Vec<Destination>, ControlError> {
+    let query = Query::by("route_id", route.to_string());
+    Ok(store::list::<Destination>(tx, &query).await?.items)
+}
+
+fn is_same(new: &NewDestination, old: &Destination) -> bool {
+    new.app == old.app_id && new.process_type() == old.process_type
+}

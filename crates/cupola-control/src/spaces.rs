@@ -1,0 +1,195 @@
+//! Spaces: create, read, change, delete with everything in them.
+
+use cupola_domain::{
+    apps::App,
+    ids::{OrgId, SpaceId},
+    jobs::Job,
+    orgs::{Metadata, Org},
+    roles::Role,
+    routes::Route,
+    spaces::Space,
+};
+use cupola_ports::store::{self, Condition, Page, Query};
+
+use crate::{
+    Control, ControlError, ListRequest,
+    caller::Caller,
+    control::in_visible_spaces,
+    events::{NewEvent, target},
+    jobs::JobInput,
+    names::check_name,
+    orgs::MetadataChange,
+};
+
+/// What a client says of a new space.
+#[derive(Clone, Debug)]
+pub struct NewSpace {
+    pub org_id: OrgId,
+    pub name: String,
+    pub metadata: Metadata,
+}
+
+/// What a client wants changed; none leaves it as it is.
+#[derive(Clone, Debug, Default)]
+pub struct SpaceChange {
+    pub name: Option<String>,
+    pub metadata: MetadataChange,
+}
+
+impl Control {
+    pub async fn create_space(
+        &self,
+        caller: &Caller,
+        new: NewSpace,
+    ) -> Result<Space, ControlError> {
+        check_name(&new.name)?;
+        let mut tx = self.write().await?;
+        let access = self.access(&mut *tx, caller).await?;
+        let org = store::get::<Org>(&mut *tx, new.org_id).await?;
+        if org.is_none_or(|org| !access.can_read_org(org.id)) {
+            let detail = "Invalid organization. Ensure the organization exists and you have access \
+                          to it.";
+            return Err(ControlError::unprocessable(detail));
+        }
+        if !access.can_manage_org(new.org_id) {
+            return Err(ControlError::NotAuthorized);
+        }
+        let now = self.ports.clock.now();
+        let space = Space {
+            id: SpaceId::random(),
+            org_id: new.org_id,
+            name: new.name,
+            metadata: new.metadata,
+            created_at: now,
+            updated_at: now,
+        };
+        store::insert(&mut *tx, &space).await.map_err(taken)?;
+        self.record(&mut *tx, caller.party(), event("audit.space.create", &space)).await?;
+        tx.commit().await?;
+        Ok(space)
+    }
+
+    pub async fn space(&self, caller: &Caller, id: SpaceId) -> Result<Space, ControlError> {
+        let mut tx = self.read().await?;
+        let access = self.access(&mut *tx, caller).await?;
+        self.readable_space(&mut *tx, &access, id).await
+    }
+
+    pub async fn list_spaces(
+        &self,
+        caller: &Caller,
+        request: &ListRequest,
+    ) -> Result<Page<Space>, ControlError> {
+        let mut tx = self.read().await?;
+        let access = self.access(&mut *tx, caller).await?;
+        let spaces = self.visible_spaces(&mut *tx, &access).await?;
+        let visible = in_visible_spaces("id", &spaces);
+        Ok(store::list(&mut *tx, &request.query(visible)).await?)
+    }
+
+    pub async fn update_space(
+        &self,
+        caller: &Caller,
+        id: SpaceId,
+        change: SpaceChange,
+    ) -> Result<Space, ControlError> {
+        change.name.as_deref().map_or(Ok(()), check_name)?;
+        let mut tx = self.write().await?;
+        let mut space = self.manageable_space(&mut *tx, caller, id).await?;
+        space.name = change.name.unwrap_or(space.name);
+        change.metadata.apply(&mut space.metadata);
+        space.updated_at = self.ports.clock.now();
+        store::update(&mut *tx, &space).await.map_err(taken)?;
+        self.record(&mut *tx, caller.party(), event("audit.space.update", &space)).await?;
+        tx.commit().await?;
+        Ok(space)
+    }
+
+    /// Refuses callers who may not change the space.
+    pub async fn require_space_manager(
+        &self,
+        caller: &Caller,
+        id: SpaceId,
+    ) -> Result<Space, ControlError> {
+        let mut tx = self.read().await?;
+        self.manageable_space(&mut *tx, caller, id).await
+    }
+
+    async fn manageable_space(
+        &self,
+        tx: &mut (impl store::ReadTx + ?Sized),
+        caller: &Caller,
+        id: SpaceId,
+    ) -> Result<Space, ControlError> {
+        let access = self.access(tx, caller).await?;
+        let space = self.readable_space(tx, &access, id).await?;
+        if !access.can_manage_space(space.org_id, id) {
+            return Err(ControlError::NotAuthorized);
+        }
+        Ok(space)
+    }
+
+    /// Begins to delete a space with everything in it, and answers with the job.
+    pub async fn delete_space(&self, caller: &Caller, id: SpaceId) -> Result<Job, ControlError> {
+        let mut tx = self.write().await?;
+        let access = self.access(&mut *tx, caller).await?;
+        let space = self.readable_space(&mut *tx, &access, id).await?;
+        if !access.can_manage_org(space.org_id) {
+            return Err(ControlError::NotAuthorized);
+        }
+        let event = event("audit.space.delete-request", &space);
+        self.record(&mut *tx, caller.party(), event).await?;
+        let job = self.enqueue(&mut *tx, caller, JobInput::DeleteSpace { space: id }).await?;
+        tx.commit().await?;
+        Ok(job)
+    }
+
+    pub(crate) async fn perform_delete_space(
+        &self,
+        caller: &Caller,
+        id: SpaceId,
+    ) -> Result<Vec<String>, ControlError> {
+        let mut tx = self.read().await?;
+        let in_space = Query::by("space_id", id.to_string());
+        let apps = store::list::<App>(&mut *tx, &in_space).await?.items;
+        let routes = store::list::<Route>(&mut *tx, &in_space).await?.items;
+        drop(tx);
+        let mut warnings = Vec::new();
+        for app in apps {
+            warnings.extend(unless_gone(self.perform_delete_app(caller, app.id).await)?);
+        }
+        for route in routes {
+            warnings.extend(unless_gone(self.perform_delete_route(caller, route.id).await)?);
+        }
+        let mut tx = self.write().await?;
+        let of_space = [Condition::In("space_id", vec![id.to_string().into()])];
+        tx.delete_rows(<Role as store::Noun>::TABLE, &of_space).await?;
+        store::delete::<Space>(&mut *tx, id).await?;
+        tx.commit().await?;
+        Ok(warnings)
+    }
+}
+
+/// What is gone already need not be deleted: a job may be run again from its beginning.
+pub(crate) fn unless_gone(
+    outcome: Result<Vec<String>, ControlError>,
+) -> Result<Vec<String>, ControlError> {
+    match outcome {
+        Err(ControlError::NotFound { .. }) => Ok(Vec::new()),
+        other => other,
+    }
+}
+
+fn taken(error: store::StoreError) -> ControlError {
+    ControlError::taken(error, || "Name must be unique per organization".to_owned())
+}
+
+fn event<'a>(kind: &'a str, space: &Space) -> NewEvent<'a> {
+    NewEvent {
+        kind,
+        target: target("space", space.id, &space.name),
+        data: serde_json::json!({}),
+        space_id: Some(space.id),
+        org_id: Some(space.org_id),
+    }
+}

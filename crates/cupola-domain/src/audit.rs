@@ -1,0 +1,30 @@
+//! Audit events: what happened to a resource, when and by whom.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    ids::{EventId, OrgId, SpaceId},
+    time::Timestamp,
+};
+
+/// Who did something or what it was done to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Party {
+    pub id: String,
+    /// `user`, `process`, `app`, ...
+    pub kind: String,
+    pub name: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditEvent {
+    pub id: EventId,
+    /// `audit.app.create`, `app.crash`, ... as Cloud Controller names them.
+    pub kind: String,
+    pub actor: Party,
+    pub target: Party,
+    pub data: serde_json::Value,
+    pub space_id: Option<SpaceId>,
+    pub org_id: Option<OrgId>,
+    pub created_at: Timestamp,
+}

@@ -1,0 +1,128 @@
+//! Droplets: staged apps, as layers addressed by digest.
+
+use std::{collections::BTreeMap, fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    ids::{AppId, DropletId, PackageId},
+    orgs::Metadata,
+    time::Timestamp,
+};
+
+/// The SHA-256 of a layer's canonical, uncompressed tar: the `diff_id` of the OCI image
+/// specification, so that a layer keeps its digest when it is exported.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct LayerDigest(String);
+
+/// A text that is not `sha256:` and 64 lower-case hexadecimal digits.
+#[derive(Debug, thiserror::Error)]
+#[error("`{0}` is not a layer digest: expected sha256: and 64 lower-case hexadecimal digits")]
+pub struct NotALayerDigest(String);
+
+impl LayerDigest {
+    pub fn from_sha256(hash: [u8; 32]) -> Self {
+        use fmt::Write;
+        let mut text = String::from("sha256:");
+        for byte in hash {
+            let _ = write!(text, "{byte:02x}");
+        }
+        Self(text)
+    }
+
+    /// The digits without `sha256:`, safe as a file name.
+    pub fn hex(&self) -> &str {
+        &self.0["sha256:".len()..]
+    }
+}
+
+impl FromStr for LayerDigest {
+    type Err = NotALayerDigest;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let digits = text.strip_prefix("sha256:").unwrap_or_default();
+        let is_lower_hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+        if digits.len() == 64 && digits.bytes().all(is_lower_hex) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(NotALayerDigest(text.to_owned()))
+        }
+    }
+}
+
+impl TryFrom<String> for LayerDigest {
+    type Error = NotALayerDigest;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<LayerDigest> for String {
+    fn from(digest: LayerDigest) -> Self {
+        digest.0
+    }
+}
+
+impl fmt::Display for LayerDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for LayerDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// One buildpack that took part in staging.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UsedBuildpack {
+    /// The name that it was asked for by: `nodejs_buildpack` or a URL.
+    pub name: String,
+    /// What its `detect` printed.
+    pub detect_output: Option<String>,
+    /// From `config.yml` of its dependency folder.
+    pub buildpack_name: Option<String>,
+    pub version: Option<String>,
+}
+
+/// The outcome of staging. Version 1 of the droplet metadata format.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DropletContents {
+    /// Lowest first; each is a tree relative to the root of the container.
+    pub layers: Vec<LayerDigest>,
+    /// Start command by process type.
+    pub process_types: BTreeMap<String, String>,
+    pub buildpacks: Vec<UsedBuildpack>,
+    pub stack: String,
+    /// Release and package list of the stack it was staged on, hashed.
+    pub stack_digest: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Droplet {
+    pub id: DropletId,
+    pub app_id: AppId,
+    pub package_id: Option<PackageId>,
+    pub contents: DropletContents,
+    pub metadata: Metadata,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_whole_lower_case_sha256_is_a_digest() {
+        let good = LayerDigest::from_sha256([0xab; 32]);
+
+        assert_eq!(good.to_string().parse::<LayerDigest>().unwrap(), good);
+        assert!("sha256:../../etc".parse::<LayerDigest>().is_err());
+        assert!(good.to_string().to_uppercase().parse::<LayerDigest>().is_err());
+    }
+}

@@ -1,0 +1,27 @@
+//! Nouns, typed ids, states and pure planners.
+//!
+//! Invariant: no IO and no clock. Time, randomness and the outside arrive as arguments.
+
+pub mod access;
+pub mod apps;
+pub mod audit;
+pub mod buildpacks;
+pub mod builds;
+pub mod crash_policy;
+pub mod domains;
+pub mod droplets;
+pub mod feature_flags;
+pub mod ids;
+pub mod instance_plan;
+pub mod instances;
+pub mod jobs;
+pub mod launch;
+pub mod orgs;
+pub mod packages;
+pub mod processes;
+pub mod roles;
+pub mod route_table;
+pub mod routes;
+pub mod spaces;
+pub mod time;
+pub mod users;

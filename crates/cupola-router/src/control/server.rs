@@ -1,0 +1,371 @@
+//! The router's end of the control socket: takes tables, sends reports and access lines.
+//!
+//! Invariant: whatever happens here, requests go on. A session that ends or says nonsense changes
+//! nothing of what is served.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    io,
+    net::SocketAddr,
+    os::fd::{AsFd, OwnedFd},
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use cupola_domain::{ids::InstanceId, route_table::RouteTable};
+use cupola_ports::data_plane::InstanceTraffic;
+use tokio::{
+    io::Interest,
+    net::{
+        UnixListener, UnixStream,
+        unix::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    sync::Notify,
+    task::spawn_local,
+    time::{MissedTickBehavior, interval, timeout},
+};
+
+use super::protocol::{self, Frame, FromRouter, PROTOCOL, Report, ToRouter};
+use crate::{
+    access_log::Spool,
+    saved::SavedTable,
+    table_owner::{ApplyError, TableOwner},
+    worker::Shared,
+};
+
+/// How often access lines are collected.
+const COLLECT_EVERY: Duration = Duration::from_millis(100);
+/// How long a retired, idle instance is still reported: control must be able to see the zero.
+const FORGET_AFTER_MS: u64 = 60_000;
+const FIRST_MESSAGE_WITHIN: Duration = Duration::from_secs(5);
+
+pub(crate) struct Control {
+    shared: Arc<Shared>,
+    owner: RefCell<TableOwner>,
+    spool: RefCell<Spool>,
+    listeners: RefCell<Vec<OwnedFd>>,
+    addresses: Vec<SocketAddr>,
+    saved: SavedTable,
+    is_unsaved: Notify,
+    /// Grows with every session; only the newest is served.
+    session: Cell<u64>,
+    /// Tells the session's writer that there may be something to send.
+    news: Notify,
+    gone: RefCell<Vec<InstanceId>>,
+    refusal: RefCell<Option<String>>,
+    drain: Notify,
+    drain_within: Cell<Duration>,
+}
+
+impl Control {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        owner: TableOwner,
+        saved: SavedTable,
+        listeners: Vec<OwnedFd>,
+        addresses: Vec<SocketAddr>,
+    ) -> Rc<Self> {
+        let spool = RefCell::new(Spool::new(shared.limits.spool_bytes_max));
+        let drain_within = Cell::new(shared.limits.drain());
+        Rc::new(Self {
+            shared,
+            owner: RefCell::new(owner),
+            spool,
+            listeners: RefCell::new(listeners),
+            addresses,
+            saved,
+            is_unsaved: Notify::new(),
+            session: Cell::new(0),
+            news: Notify::new(),
+            gone: RefCell::default(),
+            refusal: RefCell::default(),
+            drain: Notify::new(),
+            drain_within,
+        })
+    }
+
+    pub(crate) fn start(self: &Rc<Self>, socket: UnixListener) {
+        spawn_local(self.clone().accept(socket));
+        spawn_local(self.clone().collect());
+        spawn_local(self.clone().save());
+    }
+
+    /// Until somebody asks for the end; then how long it may take.
+    pub(crate) async fn asked_to_drain(&self) -> Duration {
+        self.drain.notified().await;
+        self.drain_within.get()
+    }
+
+    pub(crate) fn drain_within(&self) -> Duration {
+        self.drain_within.get()
+    }
+
+    /// New connections are refused, unless somebody else holds the sockets too.
+    pub(crate) fn close_listeners(&self) {
+        self.listeners.borrow_mut().clear();
+    }
+
+    /// What must not be lost at the end.
+    pub(crate) fn finish(&self) {
+        if let Err(error) = self.saved.save(&self.owner.borrow().table()) {
+            tracing::error!(%error, "the route table is not saved");
+        }
+    }
+
+    async fn accept(self: Rc<Self>, socket: UnixListener) {
+        loop {
+            match socket.accept().await {
+                Ok((stream, _)) => drop(spawn_local(self.clone().serve(stream))),
+                Err(error) => {
+                    tracing::error!(%error, "cannot accept on the control socket");
+                    tokio::time::sleep(COLLECT_EVERY).await;
+                }
+            }
+        }
+    }
+
+    async fn serve(self: Rc<Self>, mut stream: UnixStream) {
+        let first = timeout(FIRST_MESSAGE_WITHIN, protocol::read::<ToRouter>(&mut stream)).await;
+        let result = match first {
+            Ok(Ok(Frame::Json(message))) => self.answer(stream, message).await,
+            Ok(Ok(Frame::Access(_))) | Err(_) => Ok(()),
+            Ok(Err(error)) => Err(error),
+        };
+        if let Err(error) = result
+            && error.kind() != io::ErrorKind::UnexpectedEof
+        {
+            tracing::warn!(%error, "a connection of control ended");
+        }
+    }
+
+    async fn answer(self: Rc<Self>, mut stream: UnixStream, first: ToRouter) -> io::Result<()> {
+        let pid = std::process::id();
+        match first {
+            ToRouter::Hello { protocol } => {
+                let serving = self.owner.borrow().serving();
+                let hello = FromRouter::Hello { protocol: PROTOCOL, pid, serving };
+                protocol::write(&mut stream, &hello).await?;
+                if protocol != PROTOCOL {
+                    tracing::error!(protocol, "control speaks another protocol; it must replace me");
+                    return Ok(());
+                }
+                let session = self.session.get() + 1;
+                self.session.set(session);
+                self.news.notify_waiters();
+                let (from, to) = stream.into_split();
+                let writer = spawn_local(self.clone().send(session, to));
+                let result = self.clone().receive(session, from).await;
+                writer.abort();
+                result
+            }
+            ToRouter::Listeners => {
+                let addresses = self.addresses.clone();
+                let answer = FromRouter::Listeners { protocol: PROTOCOL, pid, addresses };
+                stream.writable().await?;
+                let listeners = self.listeners.borrow();
+                let fds: Vec<_> = listeners.iter().map(AsFd::as_fd).collect();
+                stream.try_io(Interest::WRITABLE, || protocol::send_with_fds(&stream, &answer, &fds))
+            }
+            other => {
+                self.clone().take(other);
+                protocol::write(&mut stream, &FromRouter::Draining).await
+            }
+        }
+    }
+
+    async fn receive(self: Rc<Self>, session: u64, mut from: OwnedReadHalf) -> io::Result<()> {
+        tracing::info!("control is connected");
+        loop {
+            let frame = protocol::read::<ToRouter>(&mut from).await;
+            if self.session.get() != session {
+                return Ok(());
+            }
+            match frame {
+                Ok(Frame::Json(message)) => self.take(message),
+                Ok(Frame::Access(_)) => {}
+                Err(error) => {
+                    tracing::info!("control is gone; serving goes on");
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    fn take(&self, message: ToRouter) {
+        match message {
+            ToRouter::Snapshot { table } => {
+                self.applied(|owner, now| owner.apply_snapshot(&table, now));
+            }
+            ToRouter::Delta(delta) => self.applied(|owner, now| owner.apply_delta(delta, now)),
+            ToRouter::CloseTunnels { instance } => {
+                if let Some(instance) = self.owner.borrow().instance(instance) {
+                    instance.close_tunnels();
+                }
+            }
+            ToRouter::Drain { deadline_ms } => {
+                if let Some(deadline_ms) = deadline_ms {
+                    self.drain_within.set(Duration::from_millis(deadline_ms));
+                }
+                self.drain.notify_one();
+            }
+            ToRouter::Hello { .. } | ToRouter::Listeners => {}
+        }
+    }
+
+    fn applied(&self, apply: impl FnOnce(&mut TableOwner, u64) -> Result<(), ApplyError>) {
+        match apply(&mut self.owner.borrow_mut(), self.shared.clock.now_ms()) {
+            Ok(()) => self.is_unsaved.notify_one(),
+            Err(error) => {
+                tracing::warn!(%error, "a route table is refused");
+                self.refusal.replace(Some(error.to_string()));
+            }
+        }
+        self.shared.report_now.notify_one();
+    }
+
+    /// Collects access lines whether or not somebody takes them.
+    async fn collect(self: Rc<Self>) {
+        let mut ticks = interval(COLLECT_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            self.spool.borrow_mut().collect(&self.shared.access);
+            let now_ms = self.shared.clock.now_ms();
+            let forgotten = self.owner.borrow_mut().forget_idle(now_ms, FORGET_AFTER_MS);
+            self.gone.borrow_mut().extend(forgotten);
+            self.news.notify_waiters();
+        }
+    }
+
+    async fn send(self: Rc<Self>, session: u64, mut to: OwnedWriteHalf) {
+        let mut sent = Sent::default();
+        let every = Duration::from_millis(self.shared.limits.report_ms);
+        while self.session.get() == session {
+            let (is_urgent, refusal) = (sent.is_first(), self.refusal.take());
+            let result = self.send_news(&mut to, &mut sent, is_urgent, every, refusal).await;
+            if let Err(error) = result {
+                tracing::debug!(%error, "cannot write to control");
+                return;
+            }
+            tokio::select! {
+                () = self.news.notified() => {}
+                () = self.shared.report_now.notified() => sent.at = None,
+            }
+        }
+    }
+
+    async fn send_news(
+        &self,
+        to: &mut OwnedWriteHalf,
+        sent: &mut Sent,
+        is_first: bool,
+        every: Duration,
+        refusal: Option<String>,
+    ) -> io::Result<()> {
+        let serving = self.owner.borrow().serving();
+        if let Some(reason) = refusal {
+            protocol::write(to, &FromRouter::Refused { reason, serving }).await?;
+        }
+        loop {
+            let Some(batch) = self.spool.borrow_mut().pop() else { break };
+            if let Err(error) = protocol::write_access(to, &batch.bytes).await {
+                self.spool.borrow_mut().count_lost(batch.lines);
+                return Err(error);
+            }
+        }
+        if sent.is_due(every) {
+            let report = self.report(sent);
+            if is_first || report.is_news(sent) {
+                sent.remember(&report);
+                protocol::write(to, &FromRouter::Report(report)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn report(&self, sent: &Sent) -> Report {
+        let owner = self.owner.borrow();
+        let changed = owner.instances().filter_map(|instance| {
+            let traffic = instance.traffic();
+            (sent.instances.get(&instance.id) != Some(&traffic)).then_some((instance.id, traffic))
+        });
+        Report {
+            serving: owner.serving(),
+            instances: changed.collect(),
+            gone: std::mem::take(&mut self.gone.borrow_mut()),
+            access_lines_lost: self.spool.borrow().lost(),
+        }
+    }
+
+    /// Saves after a change, at most once per `save_ms`.
+    async fn save(self: Rc<Self>) {
+        loop {
+            self.is_unsaved.notified().await;
+            tokio::time::sleep(Duration::from_millis(self.shared.limits.save_ms)).await;
+            let (saved, table) = (self.saved.clone(), self.owner.borrow().table());
+            let result = tokio::task::spawn_blocking(move || saved.save(&table)).await;
+            match result {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::error!(%error, "the route table is not saved"),
+                Err(error) => tracing::error!(%error, "saving the route table failed"),
+            }
+        }
+    }
+}
+
+/// What the session's other end knows.
+#[derive(Default)]
+struct Sent {
+    at: Option<Instant>,
+    serving: Option<(u64, u64)>,
+    lost: u64,
+    instances: HashMap<InstanceId, InstanceTraffic>,
+    is_begun: bool,
+}
+
+impl Sent {
+    fn is_first(&self) -> bool {
+        !self.is_begun
+    }
+
+    fn is_due(&self, every: Duration) -> bool {
+        self.at.is_none_or(|at| at.elapsed() >= every)
+    }
+
+    fn remember(&mut self, report: &Report) {
+        self.is_begun = true;
+        self.at = Some(Instant::now());
+        self.serving = report.serving;
+        self.lost = report.access_lines_lost;
+        self.instances.extend(report.instances.iter().copied());
+        for id in &report.gone {
+            self.instances.remove(id);
+        }
+    }
+}
+
+impl Report {
+    fn is_news(&self, sent: &Sent) -> bool {
+        !self.instances.is_empty()
+            || !self.gone.is_empty()
+            || self.serving != sent.serving
+            || self.access_lines_lost != sent.lost
+    }
+}
+
+/// Loads what was served last, so that serving begins before control answers.
+pub(crate) fn restore(owner: &mut TableOwner, saved: &SavedTable, now_ms: u64) {
+    let table: Option<RouteTable> = saved.load().unwrap_or_else(|error| {
+        tracing::error!(%error, "the saved route table is unusable; waiting for control");
+        None
+    });
+    if let Some(table) = table {
+        let routes = table.routes.len();
+        match owner.apply_snapshot(&table, now_ms) {
+            Ok(()) => tracing::info!(routes, table.epoch, table.version, "serving from the saved route table"),
+            Err(error) => tracing::error!(%error, "the saved route table is unusable"),
+        }
+    }
+}

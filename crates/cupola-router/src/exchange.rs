@@ -1,0 +1,110 @@
+//! One request on its way: counts it at its instance, and accounts for it exactly once at the end,
+//! however it ends.
+
+use std::{
+    cell::Cell,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use crate::{access_log::Outcome, access_log::Draft, instance::Instance, worker::Worker};
+
+/// What nginx and gorouter log when the client went away before it was answered.
+const CLIENT_CLOSED_REQUEST: u16 = 499;
+
+pub(crate) struct Exchange {
+    worker: Rc<Worker>,
+    pub(crate) draft: Draft,
+    started: Instant,
+    started_at: SystemTime,
+    app_started: Option<Instant>,
+    instance: Option<Arc<Instance>>,
+    is_tunnel: bool,
+    /// Bytes of the request body. Shared with what reads them.
+    pub(crate) received: Rc<Cell<u64>>,
+    pub(crate) sent: u64,
+    pub(crate) status: u16,
+    pub(crate) router_error: Option<String>,
+}
+
+impl Exchange {
+    pub(crate) fn new(
+        worker: Rc<Worker>,
+        draft: Draft,
+        (started, started_at): (Instant, SystemTime),
+    ) -> Self {
+        Self {
+            worker,
+            draft,
+            started,
+            started_at,
+            app_started: None,
+            instance: None,
+            is_tunnel: false,
+            received: Rc::default(),
+            sent: 0,
+            status: CLIENT_CLOSED_REQUEST,
+            router_error: None,
+        }
+    }
+
+    /// When the request came, in milliseconds since 1970.
+    pub(crate) fn started_ms(&self) -> u64 {
+        let since = self.started_at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// The request goes to `instance` now, and no longer to the one before.
+    pub(crate) fn assign(&mut self, instance: &Arc<Instance>) {
+        self.leave_instance();
+        instance.begin_request();
+        self.instance = Some(instance.clone());
+        self.app_started.get_or_insert_with(Instant::now);
+    }
+
+    /// The request has become a tunnel, which is counted apart.
+    pub(crate) fn become_tunnel(&mut self) {
+        if let Some(instance) = &self.instance {
+            instance.begin_tunnel();
+        }
+        let instance = self.instance.clone();
+        self.leave_instance();
+        (self.instance, self.is_tunnel) = (instance, true);
+    }
+
+    pub(crate) fn instance(&self) -> Option<&Arc<Instance>> {
+        self.instance.as_ref()
+    }
+
+    fn leave_instance(&mut self) {
+        if let Some(instance) = self.instance.take() {
+            let became_idle =
+                if self.is_tunnel { instance.end_tunnel() } else { instance.end_request() };
+            if became_idle {
+                self.worker.shared.report_now.notify_one();
+            }
+        }
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        if let Some(instance) = self.instance.clone() {
+            instance.count_answer(self.status);
+            let now = Instant::now();
+            let outcome = Outcome {
+                instance: &instance,
+                status: self.status,
+                received: self.received.get(),
+                sent: self.sent,
+                total: now - self.started,
+                app: self.app_started.map_or(Duration::ZERO, |started| now - started),
+                router_error: self.router_error.as_deref(),
+            };
+            self.worker.log_access(self.started_at, &self.draft, &outcome);
+        }
+        self.leave_instance();
+        self.worker.put_back(std::mem::take(&mut self.draft));
+    }
+}

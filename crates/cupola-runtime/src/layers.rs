@@ -1,0 +1,302 @@
+//! Layers on disk: trees addressed by their digest, mounted below containers.
+//!
+//! Owners are container-relative, in folders that only root can enter: a file that is `vcap`'s is
+//! 2000's on disk, which may be somebody else on the host.
+
+use std::{
+    collections::HashSet,
+    fs, io,
+    os::{
+        fd::AsFd,
+        unix::fs::{MetadataExt, PermissionsExt, lchown},
+    },
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+use async_trait::async_trait;
+use cupola_domain::droplets::LayerDigest;
+use cupola_ports::sandbox::{FrozenLayer, LayerFile, Layers, SandboxError};
+use rustix::fs::OFlags;
+
+use crate::{
+    config::Paths,
+    error::{Doing, RuntimeError},
+    freeze,
+    records::{self, LayerRecord},
+    stack,
+};
+
+/// Layers younger than this are kept: their droplet may just be being written.
+const AGE_MIN: Duration = Duration::from_secs(24 * 60 * 60);
+
+const RECORD: &str = "layer.json";
+const TREE: &str = "tree";
+
+/// The layers of this installation.
+#[derive(Clone, Debug)]
+pub(crate) struct LayerStore {
+    paths: Paths,
+    /// Whether the data directory's file system takes id-mapped mounts.
+    pub(crate) idmapped: bool,
+    uid_base: u32,
+}
+
+impl LayerStore {
+    pub(crate) fn open(paths: Paths, uid_base: u32) -> Result<Self, RuntimeError> {
+        for folder in [paths.layers(), paths.layers_unfinished(), paths.layers().join("sha256")] {
+            make_private(&folder)?;
+        }
+        // Whatever was being frozen when the last process ended.
+        for entry in fs::read_dir(paths.layers_unfinished()).into_iter().flatten().flatten() {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+        let idmapped = takes_idmapped_mounts(&paths.layers(), uid_base);
+        if !idmapped {
+            tracing::warn!(
+                "the file system of the data directory takes no id-mapped mounts: \
+                 layers are copied once more"
+            );
+        }
+        Ok(Self { paths, idmapped, uid_base })
+    }
+
+    fn folder(&self, digest: &LayerDigest) -> PathBuf {
+        self.paths.layers().join("sha256").join(digest.hex())
+    }
+
+    fn shifted_folder(&self, digest: &LayerDigest) -> PathBuf {
+        self.paths.layers().join(format!("shifted-{}", self.uid_base)).join(digest.hex())
+    }
+
+    /// The tree to mount for this layer.
+    pub(crate) fn tree(&self, digest: &LayerDigest) -> Result<PathBuf, RuntimeError> {
+        let tree = self.folder(digest).join(TREE);
+        if !tree.exists() {
+            return Err(RuntimeError::LayerMissing { digest: digest.clone() });
+        }
+        if self.idmapped { Ok(tree) } else { self.shifted(&tree, &self.shifted_folder(digest)) }
+    }
+
+    /// A copy of a tree with owners of the host, for kernels or file systems without id-mapping.
+    pub(crate) fn shifted(&self, tree: &Path, copy: &Path) -> Result<PathBuf, RuntimeError> {
+        let finished = copy.join(TREE);
+        if finished.exists() {
+            return Ok(finished);
+        }
+        let what = || format!("copy the layer `{}`", tree.display());
+        let unfinished = self.new_unfinished()?;
+        copy_shifted(tree, &unfinished.join(TREE), self.uid_base).doing(what)?;
+        if let Some(parent) = copy.parent() {
+            make_private(parent)?;
+        }
+        match fs::rename(&unfinished, copy) {
+            // Two starts at once: the other copy is as good.
+            Err(_) if finished.exists() => {
+                let _ = fs::remove_dir_all(&unfinished);
+            }
+            result => result.doing(what)?,
+        }
+        Ok(finished)
+    }
+
+    /// A new empty folder in which a layer can be made.
+    pub(crate) fn new_unfinished(&self) -> Result<PathBuf, RuntimeError> {
+        // The parent was emptied when this process started, so counting is enough.
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let name = NEXT.fetch_add(1, Ordering::Relaxed).to_string();
+        let folder = self.paths.layers_unfinished().join(name);
+        fs::create_dir(&folder).doing(|| format!("create `{}`", folder.display()))?;
+        Ok(folder)
+    }
+
+    /// Makes what was frozen in `unfinished` a layer. The same digest is the same layer.
+    pub(crate) fn finish(
+        &self,
+        name: String,
+        unfinished: &Path,
+        record: &LayerRecord,
+    ) -> Result<FrozenLayer, RuntimeError> {
+        let folder = self.folder(&record.digest);
+        records::write(&unfinished.join(RECORD), record)?;
+        if folder.exists() {
+            let _ = fs::remove_dir_all(unfinished);
+            // It counts as young again, so that `retain` does not take it from its new droplet.
+            records::write(&folder.join(RECORD), record)?;
+        } else {
+            fs::rename(unfinished, &folder).doing(|| format!("keep `{}`", folder.display()))?;
+        }
+        Ok(FrozenLayer { name, digest: record.digest.clone(), bytes: record.bytes })
+    }
+
+    fn files_below(&self, digest: &LayerDigest, prefix: &str) -> Result<Vec<LayerFile>, RuntimeError> {
+        let tree = self.folder(digest).join(TREE);
+        let what = || format!("list the layer {digest}");
+        let root = fs::File::open(&tree)
+            .map_err(|_| RuntimeError::LayerMissing { digest: digest.clone() })?;
+        let prefix = prefix.trim_matches('/');
+        // The prefix must not lead through a link out of the layer.
+        let flags = OFlags::PATH | OFlags::DIRECTORY;
+        if freeze::open_beneath(root.as_fd(), prefix, flags).doing(what)?.is_none() {
+            return Ok(Vec::new());
+        }
+        let mut files = Vec::new();
+        list(&tree.join(prefix), "", &mut files).doing(what)?;
+        Ok(files)
+    }
+
+    fn remove_unused(&self, used: &HashSet<&LayerDigest>) -> Result<u64, RuntimeError> {
+        let mounted = self.mounted();
+        let mut freed = 0;
+        let all = self.paths.layers().join("sha256");
+        for entry in fs::read_dir(&all).doing(|| "list the layers".to_owned())?.flatten() {
+            let record_path = entry.path().join(RECORD);
+            let Ok(Some(record)) = records::read::<LayerRecord>(&record_path) else { continue };
+            let is_old = fs::metadata(&record_path)
+                .and_then(|metadata| metadata.modified())
+                .is_ok_and(|at| SystemTime::now().duration_since(at).is_ok_and(|age| age > AGE_MIN));
+            let shifted = self.shifted_folder(&record.digest);
+            let trees = [entry.path().join(TREE), shifted.join(TREE)];
+            let is_mounted = trees.iter().any(|tree| mounted.contains(tree));
+            if used.contains(&record.digest) || !is_old || is_mounted {
+                continue;
+            }
+            // Renamed first: a layer is there whole or not at all.
+            let doomed = self.paths.layers_unfinished().join(record.digest.hex());
+            fs::rename(entry.path(), &doomed).doing(|| "remove a layer".to_owned())?;
+            let _ = fs::remove_dir_all(&doomed);
+            let _ = fs::remove_dir_all(&shifted);
+            freed += record.bytes;
+        }
+        Ok(freed)
+    }
+
+    /// Trees that containers have mounted.
+    pub(crate) fn mounted(&self) -> HashSet<PathBuf> {
+        launches(&self.paths).into_iter().flat_map(|launch| launch.lowers).collect()
+    }
+}
+
+/// The launch records of all containers that are there.
+pub(crate) fn launches(paths: &Paths) -> Vec<records::Launch> {
+    fs::read_dir(paths.instances())
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| records::read(&entry.path().join("launch.json")).ok().flatten())
+        .collect()
+}
+
+/// Creates a folder that only root can enter.
+pub(crate) fn make_private(folder: &Path) -> Result<(), RuntimeError> {
+    fs::create_dir_all(folder)
+        .and_then(|()| fs::set_permissions(folder, fs::Permissions::from_mode(0o700)))
+        .doing(|| format!("create `{}`", folder.display()))
+}
+
+fn takes_idmapped_mounts(folder: &Path, uid_base: u32) -> bool {
+    crate::sys::user_namespace_of_one(0, uid_base)
+        .and_then(|namespace| crate::sys::idmapped_tree(folder, namespace.as_fd(), false))
+        .is_ok()
+}
+
+fn list(folder: &Path, path: &str, files: &mut Vec<LayerFile>) -> io::Result<()> {
+    let mut entries: Vec<_> = fs::read_dir(folder)?.collect::<Result<_, _>>()?;
+    entries.sort_by_key(fs::DirEntry::file_name);
+    for entry in entries {
+        let metadata = entry.metadata()?;
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        let inner = if path.is_empty() { name } else { format!("{path}/{name}") };
+        if metadata.is_dir() {
+            list(&entry.path(), &inner, files)?;
+        } else if metadata.is_file() {
+            files.push(LayerFile {
+                path: inner,
+                bytes: metadata.len(),
+                mode: metadata.mode() & 0o7777,
+                host_path: entry.path(),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn copy_shifted(source: &Path, target: &Path, uid_base: u32) -> io::Result<()> {
+    let metadata = fs::symlink_metadata(source)?;
+    if metadata.is_symlink() {
+        std::os::unix::fs::symlink(fs::read_link(source)?, target)?;
+    } else if metadata.is_dir() {
+        fs::create_dir(target)?;
+        for entry in fs::read_dir(source)? {
+            let entry = entry?;
+            copy_shifted(&entry.path(), &target.join(entry.file_name()), uid_base)?;
+        }
+    } else if metadata.is_file() {
+        fs::copy(source, target)?;
+    } else {
+        return Ok(());
+    }
+    lchown(target, Some(metadata.uid() + uid_base), Some(metadata.gid() + uid_base))?;
+    if !metadata.is_symlink() {
+        fs::set_permissions(target, metadata.permissions())?;
+        if let Ok(modified) = metadata.modified() {
+            fs::File::open(target)?.set_modified(modified)?;
+        }
+    }
+    Ok(())
+}
+
+/// The `Layers` port on this host.
+#[derive(Clone, Debug)]
+pub struct NativeLayers {
+    pub(crate) store: Arc<LayerStore>,
+    pub(crate) stack_digest: String,
+}
+
+#[async_trait]
+impl Layers for NativeLayers {
+    async fn exists(&self, digest: &LayerDigest) -> bool {
+        tokio::fs::try_exists(self.store.folder(digest).join(TREE)).await.unwrap_or(false)
+    }
+
+    async fn files(
+        &self,
+        digest: &LayerDigest,
+        prefix: &str,
+    ) -> Result<Vec<LayerFile>, SandboxError> {
+        let (store, digest, prefix) = (self.store.clone(), digest.clone(), prefix.to_owned());
+        Ok(blocking(move || store.files_below(&digest, &prefix)).await?)
+    }
+
+    async fn retain(&self, used: &[LayerDigest]) -> Result<u64, SandboxError> {
+        let (store, used) = (self.store.clone(), used.to_vec());
+        Ok(blocking(move || store.remove_unused(&used.iter().collect())).await?)
+    }
+
+    async fn stack_digest(&self, name: &str) -> Result<String, SandboxError> {
+        check_stack(name)?;
+        Ok(self.stack_digest.clone())
+    }
+}
+
+pub(crate) fn check_stack(name: &str) -> Result<(), RuntimeError> {
+    if name == stack::HOST_STACK {
+        return Ok(());
+    }
+    let known = stack::HOST_STACK.to_owned();
+    Err(RuntimeError::StackMissing { name: name.to_owned(), known })
+}
+
+/// Runs file system work where it does not hold up others.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, RuntimeError> + Send + 'static,
+) -> Result<T, RuntimeError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(io::Error::other(error)).doing(|| "run file system work".to_owned()),
+    }
+}

@@ -1,0 +1,176 @@
+//! Which processes an app has: from the buildpacks' `release` and `launch.yml`, and from the app's
+//! own `Procfile`, which wins.
+
+use std::{collections::BTreeMap, path::Path};
+
+use serde::Deserialize;
+
+use super::{Failure, files};
+use crate::orders::BuildStep;
+
+const FILE_BYTES_MAX: u64 = 1 << 20;
+const PROCESSES_MAX: usize = 100;
+const COMMAND_BYTES_MAX: usize = 64 << 10;
+
+pub(super) type ProcessTypes = BTreeMap<String, String>;
+
+/// What `bin/release` prints.
+pub(super) fn from_release(text: &str) -> Result<ProcessTypes, String> {
+    #[derive(Deserialize)]
+    struct Release {
+        #[serde(default)]
+        default_process_types: Option<ProcessTypes>,
+    }
+    if text.trim().is_empty() {
+        return Ok(ProcessTypes::new());
+    }
+    serde_yaml_ng::from_str::<Option<Release>>(text)
+        .map(|release| {
+            release.and_then(|release| release.default_process_types).unwrap_or_default()
+        })
+        .map_err(|e| format!("`bin/release` did not print YAML with `default_process_types`: {e}"))
+}
+
+/// What a buildpack left in `launch.yml` of its dependency folder.
+pub(super) fn from_launch_file(dependency: &Path) -> Result<ProcessTypes, String> {
+    #[derive(Deserialize)]
+    struct Launch {
+        #[serde(default)]
+        processes: Option<Vec<Process>>,
+    }
+    #[derive(Deserialize)]
+    struct Process {
+        r#type: String,
+        command: String,
+    }
+    let text = files::read_text(&dependency.join("launch.yml"), FILE_BYTES_MAX)
+        .map_err(|e| format!("left a `launch.yml` that cannot be read: {e}"))?;
+    let Some(text) = text else { return Ok(ProcessTypes::new()) };
+    let launch = serde_yaml_ng::from_str::<Option<Launch>>(&text)
+        .map_err(|e| format!("left a `launch.yml` that is not valid: {e}"))?;
+    let processes = launch.and_then(|launch| launch.processes).unwrap_or_default();
+    Ok(processes.into_iter().map(|process| (process.r#type, process.command)).collect())
+}
+
+pub(super) fn from_procfile(app: &Path) -> Result<ProcessTypes, Failure> {
+    let invalid = |why: String| {
+        Failure::new(
+            BuildStep::Processes,
+            format!("the Procfile {why}; write one `type: command` on each line and push again"),
+        )
+    };
+    let text = files::read_text(&app.join("Procfile"), FILE_BYTES_MAX)
+        .map_err(|e| invalid(format!("cannot be read: {e}")))?;
+    parse_procfile(&text.unwrap_or_default()).map_err(invalid)
+}
+
+/// A Procfile is YAML to Cloud Foundry and lines to everybody else. Commands with `: ` in them are
+/// not YAML, quoted ones are not lines.
+fn parse_procfile(text: &str) -> Result<ProcessTypes, String> {
+    let text = text.trim_start_matches('\u{feff}');
+    if let Ok(types) = serde_yaml_ng::from_str::<Option<ProcessTypes>>(text) {
+        return Ok(types.unwrap_or_default());
+    }
+    let lines = text.lines().map(str::trim);
+    lines
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .map(|line| match line.split_once(':') {
+            Some((name, command)) if is_type(name.trim()) => {
+                Ok((name.trim().to_owned(), command.trim().to_owned()))
+            }
+            _ => Err(format!("has a line without a type: `{line}`")),
+        })
+        .collect()
+}
+
+/// Refuses what no droplet could hold, and drops types without a command.
+pub(super) fn checked(types: ProcessTypes) -> Result<ProcessTypes, Failure> {
+    let failed = |cause| Err(Failure::new(BuildStep::Processes, cause));
+    let types: ProcessTypes = types
+        .into_iter()
+        .map(|(name, command)| (name, command.trim().to_owned()))
+        .filter(|(_, command)| !command.is_empty())
+        .collect();
+    if types.len() > PROCESSES_MAX {
+        return failed(format!("the app has more than {PROCESSES_MAX} process types"));
+    }
+    for (name, command) in &types {
+        if !is_type(name) {
+            return failed(format!(
+                "the process type `{}` is not made of letters, digits, `-`, `_` and `.`",
+                name.escape_debug()
+            ));
+        }
+        if command.len() > COMMAND_BYTES_MAX || command.contains('\0') {
+            return failed(format!("the command of the process type `{name}` is not usable"));
+        }
+    }
+    Ok(types)
+}
+
+fn is_type(name: &str) -> bool {
+    let is_allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    (1..=255).contains(&name.len()) && name.bytes().all(is_allowed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn types(pairs: &[(&str, &str)]) -> ProcessTypes {
+        pairs.iter().map(|(name, command)| ((*name).into(), (*command).into())).collect()
+    }
+
+    #[test]
+    fn release_may_say_nothing() {
+        assert_eq!(from_release("").unwrap(), types(&[]));
+        assert_eq!(from_release("--- {}\n").unwrap(), types(&[]));
+        assert_eq!(from_release("default_process_types:\n").unwrap(), types(&[]));
+    }
+
+    #[test]
+    fn release_names_processes() {
+        let text = "---\naddons: []\ndefault_process_types:\n  web: npm start\n";
+
+        assert_eq!(from_release(text).unwrap(), types(&[("web", "npm start")]));
+    }
+
+    #[test]
+    fn release_that_is_no_yaml_is_refused() {
+        assert!(from_release("oops: [").is_err());
+        assert!(from_release("just a sentence").is_err());
+    }
+
+    #[test]
+    fn procfile_is_yaml_first() {
+        let text = "# processes\nweb: \"node server.js\"\nworker: node worker.js # comment\n";
+
+        let expected = types(&[("web", "node server.js"), ("worker", "node worker.js")]);
+        assert_eq!(parse_procfile(text).unwrap(), expected);
+    }
+
+    #[test]
+    fn procfile_with_a_colon_in_a_command_is_read_by_line() {
+        let text = "web: sh -c 'echo a: b'\r\n\r\nworker: run\r\n";
+
+        let expected = types(&[("web", "sh -c 'echo a: b'"), ("worker", "run")]);
+        assert_eq!(parse_procfile(text).unwrap(), expected);
+    }
+
+    #[test]
+    fn procfile_that_is_neither_is_refused() {
+        assert_eq!(
+            parse_procfile("start the app").unwrap_err(),
+            "has a line without a type: `start the app`"
+        );
+    }
+
+    #[test]
+    fn odd_process_types_are_refused_and_empty_commands_dropped() {
+        assert!(checked(types(&[("we b", "x")])).is_err());
+        assert_eq!(
+            checked(types(&[("web", " x "), ("none", "  ")])).unwrap(),
+            types(&[("web", "x")])
+        );
+    }
+}

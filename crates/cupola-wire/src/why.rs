@@ -1,0 +1,48 @@
+//! `GET /cupola/v1/apps/{guid}/why`: why an app is as it is.
+
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Why {
+    pub app: String,
+    /// `STARTED` or `STOPPED`: what the user wants.
+    pub desired: String,
+    pub instances: Vec<WhyInstance>,
+    /// The last runs that ended by themselves, newest first.
+    pub exits: Vec<WhyExit>,
+    /// The last build, if it failed.
+    pub failed_build: Option<WhyBuild>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct WhyInstance {
+    pub process: String,
+    pub index: u32,
+    /// `starting`, `running`, `draining`, `stopping`, `crashed` or `down`.
+    pub state: String,
+    pub since: String,
+    /// Whether requests are sent to it.
+    pub routable: bool,
+    /// The last failed check or exit.
+    pub detail: Option<String>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct WhyExit {
+    pub process: String,
+    pub index: u32,
+    pub at: String,
+    pub cause: String,
+    pub uptime_s: u64,
+    pub memory_peak_bytes: Option<u64>,
+    /// Crashes in a row of this index, this one included.
+    pub crash_count: u32,
+    /// What the platform did about it.
+    pub reaction: String,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct WhyBuild {
+    pub at: String,
+    pub error: String,
+}

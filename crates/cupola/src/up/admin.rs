@@ -1,0 +1,95 @@
+//! The administrator: the password of the first start, and the socket that needs none.
+
+use std::{
+    fs,
+    io::Write,
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    path::Path,
+};
+
+use anyhow::{Context, bail};
+use cupola_control::Control;
+use tokio::net::UnixListener;
+
+use crate::config::Config;
+
+/// How the administrator's password came to be.
+pub(super) enum Password {
+    /// It is from an earlier start.
+    Kept,
+    /// It was made now, and is told this once.
+    Printed(String),
+    /// It was made now, and written to the file.
+    Written,
+    /// It was read from the file.
+    Read,
+}
+
+/// Letters and digits that are hard to mistake for each other; 64 of them, so that a random byte
+/// picks one without bias.
+const ALPHABET: &[u8; 64] = b"abcdefghijkmnopqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789_-.~+=%";
+const LENGTH: usize = 24;
+
+/// Makes what a first start makes. Later starts change nothing but the password, if the file says
+/// another.
+pub(super) async fn bootstrap(control: &Control, config: &Config) -> anyhow::Result<Password> {
+    let from_file = match &config.admin_password_file {
+        Some(path) if path.exists() => Some(read(path)?),
+        _ => None,
+    };
+    let is_new = !control.is_bootstrapped().await?;
+    let (password, origin) = match (from_file, is_new) {
+        (Some(password), _) => (Some(password), Password::Read),
+        (None, false) => (None, Password::Kept),
+        (None, true) => {
+            let password = generate()?;
+            let origin = match &config.admin_password_file {
+                Some(path) => {
+                    write(path, &password)?;
+                    Password::Written
+                }
+                None => Password::Printed(password.clone()),
+            };
+            (Some(password), origin)
+        }
+    };
+    control.bootstrap(password.as_deref()).await?;
+    Ok(origin)
+}
+
+fn generate() -> anyhow::Result<String> {
+    let mut bytes = [0; LENGTH];
+    getrandom::fill(&mut bytes).context("the host has no random bytes")?;
+    Ok(bytes.iter().map(|byte| char::from(ALPHABET[usize::from(byte % 64)])).collect())
+}
+
+fn read(path: &Path) -> anyhow::Result<String> {
+    let text = fs::read_to_string(path)
+        .with_context(|| format!("cannot read the password file {}", path.display()))?;
+    let password = text.trim_end_matches(['\r', '\n']);
+    if password.len() < 8 {
+        bail!("the password in {} is shorter than 8 characters", path.display());
+    }
+    Ok(password.to_owned())
+}
+
+fn write(path: &Path, password: &str) -> anyhow::Result<()> {
+    let file = fs::File::options().write(true).create_new(true).mode(0o600).open(path);
+    file.and_then(|mut file| writeln!(file, "{password}"))
+        .with_context(|| format!("cannot write the password file {}", path.display()))
+}
+
+/// The socket over which the administrator of the machine needs no login.
+pub(super) fn bind_socket(run_dir: &Path) -> anyhow::Result<UnixListener> {
+    let path = run_dir.join("api.sock");
+    let name = || format!("cannot listen on {}", path.display());
+    match fs::remove_file(&path) {
+        // The lock of the data directory says that whoever made it is gone.
+        Ok(()) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error).with_context(name),
+    }
+    let listener = UnixListener::bind(&path).with_context(name)?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).with_context(name)?;
+    Ok(listener)
+}

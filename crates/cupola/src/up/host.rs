@@ -1,0 +1,81 @@
+//! What `up` asks of the host before it begins.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+};
+
+use anyhow::{Context, bail};
+use cupola_runtime::{RuntimeConfig, probe};
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{self, Config};
+
+/// Platform logs go to standard error; `RUST_LOG` filters them.
+pub(super) fn start_logging() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .init();
+}
+
+/// Raises the soft limit of open files to the hard one and returns it: each connection and each
+/// instance needs some.
+pub(super) fn raise_open_files() -> anyhow::Result<u64> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current != maximum {
+        setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })
+            .context("cannot raise the limit of open files")?;
+    }
+    Ok(maximum.unwrap_or(u64::MAX))
+}
+
+/// The run directory is searchable for everybody, because containers reach their files through
+/// it, and readable for nobody else.
+pub(super) fn make_run_dir(run_dir: &Path) -> anyhow::Result<()> {
+    let name = run_dir.display();
+    fs::create_dir_all(run_dir)
+        .with_context(|| format!("cannot make the run directory {name}; choose another with --run-dir"))?;
+    fs::set_permissions(run_dir, fs::Permissions::from_mode(0o711))
+        .with_context(|| format!("cannot set the permissions of the run directory {name}"))
+}
+
+pub(super) fn runtime_config(config: &Config) -> anyhow::Result<RuntimeConfig> {
+    let self_exe = config::self_exe()?;
+    let mut runtime = RuntimeConfig::new(&config.data_dir, &config.run_dir, &self_exe);
+    runtime.runtime_path.clone_from(&config.runtime);
+    runtime.instance_subnet = config.instance_subnet;
+    runtime.egress_allow.clone_from(&config.egress_allow);
+    runtime.staging_egress_allow.clone_from(&config.staging_egress_allow);
+    Ok(runtime)
+}
+
+/// Fails with everything that the platform cannot do without, and returns what it can.
+pub(super) fn check(runtime: &RuntimeConfig) -> anyhow::Result<Vec<String>> {
+    if !rustix::process::geteuid().is_root() {
+        bail!("containers need root: run `cupola up` as root");
+    }
+    let findings = probe::host(runtime);
+    let sentence = |probe: &probe::Probe| {
+        let hint = probe.hint.as_deref().map_or_else(String::new, |hint| format!("; {hint}"));
+        format!("{}: {}{hint}", probe.name, probe.found)
+    };
+    let of = |verdict| findings.iter().filter(move |probe| probe.verdict == verdict).map(sentence);
+    let missing: Vec<String> = of(probe::Verdict::Missing).collect();
+    if !missing.is_empty() {
+        bail!("this host lacks something:\n  {}", missing.join("\n  "));
+    }
+    Ok(of(probe::Verdict::Warning).collect())
+}
+
+/// How the host reaches package registries, for builds and apps.
+pub(super) fn registry_environment(
+    variables: impl Iterator<Item = (String, String)>,
+) -> BTreeMap<String, String> {
+    variables.collect()
+}

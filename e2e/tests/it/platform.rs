@@ -1,0 +1,219 @@
+//! One installation per scenario: its own folders, ports and range of addresses, gone at the end.
+
+use std::{
+    fs,
+    net::{SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU16, Ordering},
+    time::{Duration, Instant},
+};
+
+use crate::{cli::Cli, http, http::Answer};
+
+/// How long anything may take that a test waits for, unless it says so.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits until `look` finds something; fails the test when patience is at its end.
+#[track_caller]
+pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let started = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(started.elapsed() < PATIENCE, "waited {PATIENCE:?} in vain for {what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// A running platform.
+pub struct Platform {
+    up: Option<Child>,
+    binary: PathBuf,
+    folder: tempfile::TempDir,
+    run_dir: PathBuf,
+    number: u16,
+    pub api: SocketAddr,
+    pub router: SocketAddr,
+}
+
+static STARTED: AtomicU16 = AtomicU16::new(0);
+
+impl Platform {
+    pub fn start() -> Self {
+        let number = STARTED.fetch_add(1, Ordering::Relaxed);
+        let mut platform = Self {
+            up: None,
+            binary: tool("CUPOLA_BIN"),
+            folder: tempfile::tempdir().unwrap(),
+            // Short, because the name of a Unix socket may have 107 bytes only.
+            run_dir: PathBuf::from(format!("/run/cupola-e2e-{}-{number}", std::process::id())),
+            number,
+            api: free_address(),
+            router: free_address(),
+        };
+        // A container's files are reached through all of its parents.
+        let open = <fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o711);
+        fs::set_permissions(platform.folder.path(), open).unwrap();
+        platform.up();
+        platform
+    }
+
+    /// Starts control; the first time the whole platform.
+    pub fn up(&mut self) {
+        let log = fs::File::options().create(true).append(true).open(self.log()).unwrap();
+        let mut up = Command::new(&self.binary);
+        up.arg("up").args(self.place());
+        up.arg("--api-addr").arg(self.api.to_string());
+        up.arg("--router-addr").arg(self.router.to_string());
+        up.arg("--admin-password-file").arg(self.password_file());
+        up.arg("--instance-subnet").arg(format!("10.{}.0.0/20", 100 + self.number));
+        up.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        self.up = Some(up.spawn().expect("the platform can be started"));
+        self.wait_until_ready();
+    }
+
+    fn wait_until_ready(&mut self) {
+        let started = Instant::now();
+        while http::get(self.api, &self.api.to_string(), "/").is_err() {
+            let ended = self.up.as_mut().and_then(|up| up.try_wait().unwrap());
+            assert!(ended.is_none(), "the platform ended: {ended:?}\n{}", self.output());
+            assert!(started.elapsed() < PATIENCE, "the platform does not answer\n{}", self.output());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Kills control with SIGKILL.
+    pub fn kill_control(&mut self) {
+        let mut up = self.up.take().expect("control runs");
+        up.kill().unwrap();
+        up.wait().unwrap();
+    }
+
+    pub fn run_dir(&self) -> &Path {
+        &self.run_dir
+    }
+
+    fn place(&self) -> [String; 4] {
+        let data_dir = self.folder.path().join("data");
+        [
+            "--data-dir".to_owned(),
+            data_dir.to_str().unwrap().to_owned(),
+            "--run-dir".to_owned(),
+            self.run_dir.to_str().unwrap().to_owned(),
+        ]
+    }
+
+    fn log(&self) -> PathBuf {
+        self.folder.path().join("up.log")
+    }
+
+    fn password_file(&self) -> PathBuf {
+        self.folder.path().join("password")
+    }
+
+    pub fn admin_password(&self) -> String {
+        fs::read_to_string(self.password_file()).unwrap().trim().to_owned()
+    }
+
+    /// What the platform printed so far.
+    pub fn output(&self) -> String {
+        fs::read_to_string(self.log()).unwrap_or_default()
+    }
+
+    /// The `cf` CLI, logged in as this user and targeted at the first space if there is one.
+    pub fn cf(&self, user: &str, password: &str) -> Cli {
+        let home = self.folder.path().join("cf-home").join(user);
+        fs::create_dir_all(&home).unwrap();
+        let environment = [
+            ("CF_HOME", home.to_str().unwrap()),
+            ("CF_COLOR", "false"),
+            ("LANG", "en_US.UTF-8"),
+        ];
+        let environment =
+            environment.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec();
+        let directory = self.folder.path().to_owned();
+        let cf = Cli { program: tool("CF_BIN"), environment, directory };
+        cf.ok(&["api", &format!("http://{}", self.api)]);
+        cf.ok(&["auth", user, password]);
+        cf
+    }
+
+    /// The administrator's `cf`, in the organisation and space of the first start.
+    pub fn cf_admin(&self) -> Cli {
+        let cf = self.cf("admin", &self.admin_password());
+        cf.ok(&["target", "-o", "default", "-s", "dev"]);
+        cf
+    }
+
+    /// The `cupola` command line of the administrator of this machine.
+    pub fn cupola(&self) -> Cli {
+        let run_dir = self.run_dir.to_str().unwrap().to_owned();
+        Cli {
+            program: self.binary.clone(),
+            environment: vec![("CUPOLA_RUN_DIR".to_owned(), run_dir)],
+            directory: self.folder.path().to_owned(),
+        }
+    }
+
+    /// A GET of an app's default route.
+    pub fn get(&self, app: &str, path: &str) -> Answer {
+        http::get(self.router, &format!("{app}.apps.localhost"), path).expect("the router answers")
+    }
+
+    /// A folder for the sources of an app.
+    pub fn app_folder(&self, name: &str) -> PathBuf {
+        let folder = self.folder.path().join("apps").join(name);
+        fs::create_dir_all(&folder).unwrap();
+        folder
+    }
+}
+
+impl Drop for Platform {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("== the platform said\n{}", self.output());
+        }
+        let mut down = Command::new(&self.binary);
+        let ended = down.arg("down").args(self.place()).output().expect("the platform can be stopped");
+        if let Some(up) = &mut self.up {
+            let _ = up.kill();
+            let _ = up.wait();
+        }
+        if !std::thread::panicking() {
+            assert!(ended.status.success(), "down failed: {}", String::from_utf8_lossy(&ended.stderr));
+            assert_nothing_is_left(&self.run_dir);
+        }
+    }
+}
+
+/// Fails the test if mounts or processes of a platform are still there.
+fn assert_nothing_is_left(run_dir: &Path) {
+    let run_dir = run_dir.to_str().unwrap();
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+    assert!(!mounts.contains(run_dir), "mounts are left:\n{mounts}");
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    let lines = processes.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
+    let left: Vec<String> = lines
+        .map(|line| String::from_utf8_lossy(&line).replace('\0', " "))
+        .filter(|line| line.contains(run_dir))
+        .collect();
+    assert!(left.is_empty(), "processes are left: {left:?}");
+}
+
+/// The folder of a sample.
+pub fn sample(name: &str) -> PathBuf {
+    let e2e = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    e2e.parent().unwrap().join("samples").join(name)
+}
+
+fn tool(variable: &str) -> PathBuf {
+    let path = std::env::var_os(variable);
+    path.unwrap_or_else(|| panic!("{variable} is not set: run `cargo xtask e2e`")).into()
+}
+
+/// An address on loopback that nobody listened on a moment ago.
+fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}

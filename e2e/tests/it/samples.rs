@@ -1,0 +1,1 @@
+//! Every sample, pushed as a user would.

