@@ -31,7 +31,7 @@ const SAMPLES: &[Sample] =
 
 /// The show; ends at once with `DEMO_EXIT=1`, or else at Ctrl-C. The Makefile keeps Ctrl-C from
 /// this process, so that it outlives the platform and can clean up behind it.
-pub(crate) fn run() -> anyhow::Result<()> {
+pub(crate) fn start() -> anyhow::Result<()> {
     let ends = std::env::var_os("DEMO_EXIT").is_some_and(|value| value == "1");
     show(!ends)
 }

@@ -30,7 +30,7 @@ fn dispatch(verb: Option<&str>) -> anyhow::Result<()> {
         Some("e2e") => suite::end_to_end(),
         Some("architecture") => architecture::check(),
         Some("tidy") => tidy::check(),
-        Some("demo") => demo::run(),
+        Some("demo") => demo::start(),
         Some("run") => demo::platform(),
         _ => bail!("verbs: prepare, check, test, e2e, architecture, tidy, demo, run"),
     }

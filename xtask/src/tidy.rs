@@ -57,7 +57,10 @@ fn of_source(path: &Path, text: &str) -> Vec<String> {
             find(number + 1, "a note for later names its issue, like #12");
         }
         if line.trim_start().starts_with(ignored) {
-            find(number + 1, "no test is switched off; assert the wrong behaviour and link the issue");
+            find(
+                number + 1,
+                "no test is switched off; assert the wrong behaviour and link the issue",
+            );
         }
     }
     findings
@@ -84,7 +87,11 @@ mod tests {
     #[test]
     fn untidy_source_is_found() {
         let path = Path::new("crates/a/src/mod.rs");
-        let text = format!("fn a() {{}}\n// {}: later\n{}]\n", concat!("TO", "DO"), concat!("#[", "ignore"));
+        let text = format!(
+            "fn a() {{}}\n// {}: later\n{}]\n",
+            concat!("TO", "DO"),
+            concat!("#[", "ignore")
+        );
 
         assert_eq!(of_source(path, &text).len(), 4);
     }

@@ -31,7 +31,10 @@ apt_unpack() {
   local into=$1 pattern=$2 debs=$CACHE/debs/$3 deb
   shift 2
   if [ -z "$(find "$debs" -name '*.deb' -mmin -1440 2>/dev/null)" ]; then
-    apt_download "$debs" "$pattern" "$@" || [ -d "$debs" ] || return 1
+    if ! apt_download "$debs" "$pattern" "$@"; then
+      [ -d "$debs" ] || return 1
+      note "The packages of an earlier push are used"
+    fi
   fi
   mkdir -p "$into"
   for deb in "$debs"/*.deb; do
@@ -51,7 +54,7 @@ apt_download() {
   apt_is_current=yes
   mapfile -t names < <(printf '%s\n' "$@"; [ -z "$pattern" ] || apt_closure "$pattern" "$@")
   if ! (cd "$debs.new" && apt-get "${apt_args[@]}" download "${names[@]}") >>"$TMPDIR/apt.log" 2>&1; then
-    note "apt: $(grep -m 1 -E '^E:' "$TMPDIR/apt.log" || tail -n 1 "$TMPDIR/apt.log")"
+    note "apt: $(grep -m 1 -E '^(W: Failed|E:)' "$TMPDIR/apt.log" || tail -n 1 "$TMPDIR/apt.log")"
     rm -rf "$debs.new"
     return 1
   fi

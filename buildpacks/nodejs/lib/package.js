@@ -37,7 +37,7 @@ function facts() {
 }
 
 function wantedVersion(engine) {
-  if (engine) return [engine, 'package.json (engines.node)']
+  if (engine) return [String(engine), 'package.json (engines.node)']
   for (const file of ['.nvmrc', '.node-version']) {
     const lines = fs.existsSync(file) ? fs.readFileSync(file, 'utf8').split('\n') : []
     const version = lines.map((line) => line.replace(/#.*/, '').trim()).find((line) => line)

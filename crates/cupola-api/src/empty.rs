@@ -13,6 +13,9 @@ use serde_json::{Value, json};
 
 use crate::{Api, error::ApiFailure, extract::Authenticated, list::ListQuery};
 
+/// When what cannot be changed was changed.
+const EPOCH: &str = "1970-01-01T00:00:00Z";
+
 /// Path, and what clients compare or show when one of them is asked for.
 const NOUNS: &[(&str, &str, &str)] = &[
     ("/v3/deployments", "/v3/deployments/{guid}", "Deployment"),
@@ -89,7 +92,7 @@ async fn group(
     Ok(Json(json!({
         "name": name,
         "var": {},
-        "updated_at": null,
+        "updated_at": EPOCH,
         "links": api.links([("self", path)]),
     }))
     .into_response())

@@ -26,7 +26,7 @@ mod metadata;
 mod organizations;
 mod serve;
 
-use axum::Router;
+pub use axum::Router;
 use cupola_control::Control;
 use cupola_wire::list::{Link, Links};
 

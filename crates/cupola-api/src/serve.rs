@@ -38,9 +38,10 @@ pub async fn serve(router: Router, listeners: Listeners, mut stop: watch::Receiv
     let Listeners { tcp, tls, admin: (socket, caller) } = listeners;
     let admins = router.clone().layer(Extension(caller));
     let mut connections = JoinSet::new();
+    let for_connections = stop.clone();
     loop {
         tokio::select! {
-            _ = stop.wait_for(|stopped| *stopped) => break,
+            () = stopped(&mut stop) => break,
             Some(_) = connections.join_next() => {}
             accepted = tcp.accept(), if connections.len() < CONNECTIONS_MAX => match accepted {
                 Ok((stream, _)) => {
@@ -48,7 +49,7 @@ pub async fn serve(router: Router, listeners: Listeners, mut stop: watch::Receiv
                     if let Err(error) = stream.set_nodelay(true) {
                         tracing::debug!("cannot switch off Nagle's algorithm: {error}");
                     }
-                    let (router, tls, stop) = (router.clone(), tls.clone(), stop.clone());
+                    let (router, tls, stop) = (router.clone(), tls.clone(), for_connections.clone());
                     connections.spawn(async move {
                         match tls {
                             None => connection(stream, router, stop).await,
@@ -65,7 +66,7 @@ pub async fn serve(router: Router, listeners: Listeners, mut stop: watch::Receiv
             },
             accepted = socket.accept() => match accepted {
                 Ok((stream, _)) => {
-                    let (router, stop) = (admins.clone(), stop.clone());
+                    let (router, stop) = (admins.clone(), for_connections.clone());
                     connections.spawn(connection(stream, router, stop));
                 }
                 Err(error) => rest_after(&error).await,
@@ -94,9 +95,11 @@ where
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
     let served = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
     tokio::pin!(served);
+    // The value that is waited for holds a lock, which must not live across an await.
+    let stopped = async { drop(stop.wait_for(|stopped| *stopped).await) };
     let outcome = tokio::select! {
         outcome = served.as_mut() => outcome,
-        _ = stop.wait_for(|stopped| *stopped) => {
+        () = stopped => {
             served.as_mut().graceful_shutdown();
             served.await
         }
@@ -106,3 +109,8 @@ where
     }
 }
 
+
+/// Returns when it is time to end. That nobody could say so any more is the end, too.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stopped| *stopped).await;
+}

@@ -33,7 +33,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     output::print(&format!("name      {}", arguments.name))?;
     output::print(&format!("state     {state}"))?;
     output::print(&format!("routes    {}", urls.join(", ")))?;
-    let rows: Vec<Vec<String>> = stats.iter().flat_map(|stats| rows(stats)).collect();
+    let rows: Vec<Vec<String>> = stats.iter().flat_map(rows).collect();
     output::print("")?;
     let heads =
         ["process", "index", "state", "routable", "cpu", "memory", "disk", "uptime", "details"];

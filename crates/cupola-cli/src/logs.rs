@@ -30,11 +30,13 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let app = target.app_guid(&arguments.name).await?;
     let json = arguments.common.json;
     let mut next = show_newest(&target.client, &app, arguments.lines, json).await?;
-    while !arguments.recent {
+    if arguments.recent {
+        return Ok(());
+    }
+    loop {
         tokio::time::sleep(PERIOD).await;
         next = show_since(&target.client, &app, next, json).await?;
     }
-    Ok(())
 }
 
 /// Prints the newest lines and returns the time from which on lines are new.

@@ -24,7 +24,9 @@ use cupola_ports::store::{self, Condition, Page, Query, ReadTx, Value, WriteTx};
 use serde_json::json;
 
 pub use environment::{AppEnvironment, EnvironmentChange};
+pub(crate) use environment::{change_environment, check_names};
 pub use lifecycle::LifecycleChange;
+pub(crate) use lifecycle::unknown_buildpack;
 
 use crate::{
     Control, ControlError, ListRequest,

@@ -12,7 +12,8 @@ use cupola_domain::{
 use cupola_ports::store::{self, Query, WriteTx};
 
 use crate::{
-    Control,
+    Control, ControlError,
+    caller::Caller,
     identity::{BUILT_IN_ORIGIN, LoginError, user_named},
 };
 
@@ -31,6 +32,14 @@ impl Control {
     pub async fn has_admin(&self) -> Result<bool, crate::ControlError> {
         let mut tx = self.read().await?;
         Ok(user_named(&mut *tx, ADMIN, BUILT_IN_ORIGIN).await?.is_some())
+    }
+
+    /// The administrator, for connections whose socket only the administrator may open.
+    pub async fn admin_caller(&self) -> Result<Caller, ControlError> {
+        let mut tx = self.read().await?;
+        let admin = user_named(&mut *tx, ADMIN, BUILT_IN_ORIGIN).await?;
+        let admin = admin.ok_or(ControlError::NotFound { noun: "User" })?;
+        Ok(Caller { user_id: admin.id, username: admin.username, admin: true })
     }
 
     /// Makes what is missing, at each start. The password is used only if there is no

@@ -114,17 +114,15 @@ impl Control {
 
     /// The build, as soon as it is at its end or the time to hold a request is over.
     pub async fn build(&self, caller: &Caller, id: BuildId) -> Result<Build, ControlError> {
-        let mut tx = self.read().await?;
-        let access = self.access(&mut *tx, caller).await?;
-        self.readable_build(&mut *tx, &access, id).await?;
-        drop(tx);
-        let ended = self.hold(async |tx| {
-            let build = read_build(tx, id).await?;
-            Ok((build.state != BuildState::Staging).then_some(build))
-        });
-        match ended.await? {
-            Some(build) => Ok(build),
-            None => read_build(&mut *self.read().await?, id).await,
+        let mut hold = self.hold();
+        loop {
+            let mut tx = self.read().await?;
+            let access = self.access(&mut *tx, caller).await?;
+            let (_, build) = self.readable_build(&mut *tx, &access, id).await?;
+            drop(tx);
+            if build.state != BuildState::Staging || !hold.changed().await {
+                return Ok(build);
+            }
         }
     }
 

@@ -34,7 +34,7 @@ const DESCRIPTORS_MAX: u32 = 16_384;
 
 /// An app with what its environment tells about where it is.
 #[derive(Clone, Copy, Debug)]
-pub struct AppPlace<'a> {
+pub(crate) struct AppPlace<'a> {
     pub app: &'a App,
     pub space: &'a Space,
     pub org: &'a Org,
@@ -43,13 +43,13 @@ pub struct AppPlace<'a> {
 }
 
 /// The start command of a process: the user's own, or the one that the droplet names.
-pub fn command<'a>(process: &'a Process, droplet: &'a Droplet) -> Option<&'a str> {
+pub(crate) fn command<'a>(process: &'a Process, droplet: &'a Droplet) -> Option<&'a str> {
     let own = process.command.as_deref().filter(|command| !command.is_empty());
     own.or_else(|| droplet.contents.process_types.get(&process.kind).map(String::as_str))
 }
 
 /// One instance as the cell has to start it. None: neither user nor droplet say with which command.
-pub fn desired_instance(
+pub(crate) fn desired_instance(
     place: AppPlace<'_>,
     process: &Process,
     droplet: &Droplet,
@@ -117,7 +117,7 @@ fn instance_environment(
 }
 
 /// What a build sees: the app's own variables, and what the platform says of the app.
-pub fn staging_environment(
+pub(crate) fn staging_environment(
     place: AppPlace<'_>,
     stack: &str,
     memory_mib: u32,
@@ -139,7 +139,7 @@ pub fn staging_environment(
 
 /// The value of `VCAP_APPLICATION` that is the same for every instance
 /// (upstream: lib/vcap/vars_builder.rb).
-pub fn vcap_application(
+pub(crate) fn vcap_application(
     place: AppPlace<'_>,
     memory_mib: u32,
     disk_mib: u32,
@@ -166,7 +166,7 @@ pub fn vcap_application(
 }
 
 /// The address of a route without a scheme, as `urls` and the `uris` of an app have it.
-pub fn route_address(route: &Route, domain: &Domain) -> String {
+pub(crate) fn route_address(route: &Route, domain: &Domain) -> String {
     if route.host.is_empty() {
         format!("{}{}", domain.name, route.path)
     } else {

@@ -9,7 +9,6 @@ mod error;
 mod launch_spec;
 mod names;
 mod paging;
-mod pending;
 mod reconcile;
 mod scope;
 

@@ -80,18 +80,18 @@ impl Control {
         Ok(package)
     }
 
+    /// The package, as soon as its upload is processed or the time to hold a request is over.
     pub async fn package(&self, caller: &Caller, id: PackageId) -> Result<Package, ControlError> {
-        let mut tx = self.read().await?;
-        let access = self.access(&mut *tx, caller).await?;
-        self.readable_package(&mut *tx, &access, id).await?;
-        drop(tx);
-        let processed = self.hold(async |tx| {
-            let package = read_package(tx, id).await?;
-            Ok((package.state != PackageState::ProcessingUpload).then_some(package))
-        });
-        match processed.await? {
-            Some(package) => Ok(package),
-            None => read_package(&mut *self.read().await?, id).await,
+        let mut hold = self.hold();
+        loop {
+            let mut tx = self.read().await?;
+            let access = self.access(&mut *tx, caller).await?;
+            let (_, package) = self.readable_package(&mut *tx, &access, id).await?;
+            drop(tx);
+            let is_processed = package.state != PackageState::ProcessingUpload;
+            if is_processed || !hold.changed().await {
+                return Ok(package);
+            }
         }
     }
 

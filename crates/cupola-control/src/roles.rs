@@ -32,15 +32,6 @@ struct Place {
     space: Option<Space>,
 }
 
-impl Place {
-    const fn scope(&self) -> RoleScope {
-        match &self.space {
-            Some(space) => RoleScope::Space(space.id),
-            None => RoleScope::Org(self.org.id),
-        }
-    }
-}
-
 impl Control {
     pub async fn create_role(
         &self,

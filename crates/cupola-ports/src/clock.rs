@@ -20,7 +20,6 @@ pub struct SystemClock {
 }
 
 impl SystemClock {
-    #[allow(clippy::disallowed_methods, reason = "the one place where the machine is asked")]
     pub fn new() -> Self {
         Self { started: Instant::now() }
     }
@@ -32,7 +31,7 @@ impl Default for SystemClock {
     }
 }
 
-#[allow(clippy::disallowed_methods, reason = "the one place where the machine is asked")]
+#[expect(clippy::disallowed_methods, reason = "the one place where the machine is asked")]
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

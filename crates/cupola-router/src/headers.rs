@@ -112,7 +112,10 @@ pub(crate) fn add_forwarding(
     headers.remove(PROCESS_INSTANCE);
 }
 
-fn joined<'a>(prior: impl Iterator<Item = &'a HeaderValue>, last: &HeaderValue) -> HeaderValue {
+fn joined<'a>(
+    prior: impl Iterator<Item = &'a HeaderValue>,
+    last: &'a HeaderValue,
+) -> HeaderValue {
     let mut chain = Vec::new();
     for value in prior.chain([last]) {
         if !chain.is_empty() {

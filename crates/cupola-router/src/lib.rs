@@ -40,4 +40,4 @@ pub use args::{Listen, RouterArgs, RouterArgsError};
 pub use data_plane::RouterClient;
 pub use limits::Limits;
 pub use role::{RouterError, router_main};
-pub use supervisor::{RouterConfig, RouterProcess, RouterProcessError};
+pub use supervisor::{RouterConfig, RouterProcess, RouterProcessError, RouterStatus};

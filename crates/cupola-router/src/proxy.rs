@@ -62,7 +62,7 @@ async fn forward(
     mut request: Request<Incoming>,
 ) -> Result<Answered, Refusal> {
     let started = (Instant::now(), SystemTime::now());
-    let refused = match prepare(&worker, client, &mut request, started) {
+    let refused = match prepare(&worker, &mut request, started) {
         Ok(prepared) => return exchange(worker, client, request, prepared).await,
         Err(refusal) => refusal,
     };
@@ -87,7 +87,6 @@ struct Prepared {
 
 fn prepare(
     worker: &Rc<Worker>,
-    client: &Client,
     request: &mut Request<Incoming>,
     started: (Instant, SystemTime),
 ) -> Result<Prepared, Refusal> {

@@ -219,7 +219,7 @@ impl CloseSignal {
         };
         tokio::select! {
             () = instance => {}
-            _ended = self.stage.wait_for(|stage| *stage >= Stage::Closing) => {}
+            _ = self.stage.wait_for(|stage| *stage >= Stage::Closing) => {}
         }
     }
 }

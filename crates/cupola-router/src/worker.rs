@@ -123,9 +123,9 @@ pub(crate) fn run(
         let sweep = spawn_local(sweep(worker.clone()));
         let mut stage = worker.shared.stage.clone();
         // The other side is gone only when the process ends.
-        let _ended = stage.wait_for(|stage| *stage >= Stage::Draining).await;
+        drop(stage.wait_for(|stage| *stage >= Stage::Draining).await);
         worker.for_each_connection(|connection| connection.state.begin_drain());
-        let _ended = stage.wait_for(|stage| *stage == Stage::Ended).await;
+        drop(stage.wait_for(|stage| *stage == Stage::Ended).await);
         sweep.abort();
         worker.for_each_connection(|connection| connection.task.abort());
         // Lets the aborted tasks drop what they hold while the runtime still runs.
@@ -144,7 +144,7 @@ async fn accept(worker: Rc<Worker>, listener: TcpListener) {
         let Ok(permit) = permit else { return };
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            _ended = stage.wait_for(|stage| *stage >= Stage::Draining) => return,
+            _ = stage.wait_for(|stage| *stage >= Stage::Draining) => return,
         };
         match accepted {
             Ok((stream, address)) => worker.spawn_connection(stream, address, permit),

@@ -10,7 +10,7 @@ use std::{
 
 /// Which hierarchies a machine has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CgroupLayout {
+pub(crate) enum CgroupLayout {
     V1,
     V2,
     /// Controllers in version 1, and a version 2 tree beside them.
@@ -21,7 +21,7 @@ const ROOT: &str = "/sys/fs/cgroup";
 
 impl CgroupLayout {
     /// What this machine has.
-    pub fn of_host() -> Self {
+    pub(crate) fn of_host() -> Self {
         if Path::new(ROOT).join("cgroup.controllers").exists() {
             Self::V2
         } else if Path::new(ROOT).join("unified/cgroup.controllers").exists() {

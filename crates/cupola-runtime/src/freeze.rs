@@ -306,7 +306,7 @@ impl Copy {
         let gid = Gid::from_raw(self.shifted(stat.st_gid));
         chownat(place.target, place.name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
         let time = rustix::fs::Timespec {
-            tv_sec: stat.st_mtime.cast_signed(),
+            tv_sec: stat.st_mtime,
             tv_nsec: stat.st_mtime_nsec.cast_signed(),
         };
         let times = Timestamps { last_access: time, last_modification: time };

@@ -186,6 +186,11 @@ impl Network {
     }
 }
 
+/// Whose route overlaps the subnet, if it is not this installation's.
+pub(crate) fn occupant(subnet: Cidr, installation: &str) -> Option<String> {
+    rules::foreign_route(subnet, &interface_prefix(installation))
+}
+
 /// Interfaces of this installation start with it, and with no other's.
 pub(crate) fn interface_prefix(installation: &str) -> String {
     format!("cu{installation}-")

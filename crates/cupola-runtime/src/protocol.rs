@@ -13,7 +13,7 @@ use crate::records::{ExitRecord, Started};
 /// What control asks of a shim.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "request", rename_all = "snake_case")]
-pub enum Request {
+pub(crate) enum Request {
     /// Send output and the exit to this connection, and to no other, from now on.
     Attach { version: u32 },
     /// Say how it is.
@@ -33,7 +33,7 @@ pub enum Request {
 /// What a shim tells control.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
-pub enum Event {
+pub(crate) enum Event {
     /// The answer to `Attach` and `Status`.
     Status { version: u32, started: Started, ready: bool, ended: bool },
     /// A line of output.
@@ -53,7 +53,7 @@ pub enum Event {
 /// Why lines were dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Loss {
+pub(crate) enum Loss {
     /// The app wrote more than its log rate limit.
     RateLimit,
     /// Control did not take them in time.
@@ -63,7 +63,7 @@ pub enum Loss {
 /// A line of output: text as it is, other bytes in hexadecimal digits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Message {
+pub(crate) enum Message {
     Text(String),
     Hex(String),
 }

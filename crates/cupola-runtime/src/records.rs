@@ -17,11 +17,11 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use crate::error::{Doing, RuntimeError};
 
 /// The version that all formats of this module have now.
-pub const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 1;
 
 /// What a shim must know to start and watch one container: `launch.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Launch {
+pub(crate) struct Launch {
     pub version: u32,
     pub id: String,
     pub kind: Kind,
@@ -53,20 +53,20 @@ pub struct Launch {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Kind {
+pub(crate) enum Kind {
     Instance,
     Sandbox,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LaunchBind {
+pub(crate) struct LaunchBind {
     pub source: PathBuf,
     pub writable: bool,
 }
 
 /// What control must know to adopt an instance: `instance.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct InstanceRecord {
+pub(crate) struct InstanceRecord {
     pub version: u32,
     pub desired: DesiredInstance,
     pub address: std::net::Ipv4Addr,
@@ -74,7 +74,7 @@ pub struct InstanceRecord {
 
 /// The container's first process, seen from the host: `started.json`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Started {
+pub(crate) struct Started {
     pub version: u32,
     pub pid: i32,
     /// In clock ticks since boot, so that a reused process id is noticed.
@@ -84,7 +84,7 @@ pub struct Started {
 
 /// How a container ended: `exit.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ExitRecord {
+pub(crate) struct ExitRecord {
     pub version: u32,
     pub end: End,
     /// How many processes the kernel ended because of the memory limit.
@@ -101,7 +101,7 @@ pub struct ExitRecord {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "end", rename_all = "snake_case")]
-pub enum End {
+pub(crate) enum End {
     Exited { code: i32 },
     Signaled { signal: i32 },
     NotStarted { detail: String },
@@ -110,7 +110,7 @@ pub enum End {
 
 /// What `cupola down` must know when control is not there: `runtime.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Description {
+pub(crate) struct Description {
     pub version: u32,
     pub installation: String,
     pub runtime: PathBuf,
@@ -120,7 +120,7 @@ pub struct Description {
 
 /// What a finished layer is: `layer.json` beside its tree.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LayerRecord {
+pub(crate) struct LayerRecord {
     pub version: u32,
     pub digest: cupola_domain::droplets::LayerDigest,
     pub bytes: u64,

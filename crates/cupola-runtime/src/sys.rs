@@ -252,3 +252,24 @@ pub(crate) fn peek_ended_child() -> Option<i32> {
         (result == 0 && info.si_pid() != 0).then(|| info.si_pid())
     }
 }
+
+/// Lets a program end when the process that starts it ends.
+pub(crate) fn die_with_parent(command: &mut std::process::Command) {
+    use std::os::unix::process::CommandExt;
+    // SAFETY: prctl is async-signal-safe and touches nothing of this process.
+    unsafe {
+        command.pre_exec(|| {
+            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+            Ok(())
+        });
+    }
+}
+
+/// Makes `file` the standard output and the standard error of this process.
+pub(crate) fn replace_output(file: &fs::File) {
+    // SAFETY: both numbers are streams that the standard library never closes.
+    unsafe {
+        libc::dup2(file.as_raw_fd(), 1);
+        libc::dup2(file.as_raw_fd(), 2);
+    }
+}

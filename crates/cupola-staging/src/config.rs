@@ -33,13 +33,13 @@ pub struct StagerConfig {
 }
 
 impl StagerConfig {
-    /// The default limits, with every folder below `data_dir`.
-    pub fn below(data_dir: &Path, upload_stack: &str, host_environment: HostEnvironment) -> Self {
+    /// The default limits, with every folder below `data_dir`, on the stack of the host.
+    pub fn below(data_dir: &Path, host_environment: HostEnvironment) -> Self {
         Self {
             buildpacks_dir: data_dir.join("buildpacks"),
             caches_dir: data_dir.join("caches"),
             scratch_dir: data_dir.join("staging"),
-            upload_stack: upload_stack.to_owned(),
+            upload_stack: "host".to_owned(),
             host_environment,
             upload_limits: UploadLimits::default(),
             resource_bytes_max: 64 << 20,

@@ -1,5 +1,7 @@
 //! The trusted half: prepares sandboxes for uploads and builds, and believes nothing they say.
 
+mod build_cache;
+mod droplet;
 mod environment;
 mod ingest;
 mod resources;

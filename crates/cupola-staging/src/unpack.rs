@@ -75,3 +75,99 @@ pub(crate) fn unpack(order: &UnpackOrder) -> Result<Unpacked, UnpackError> {
     tree.check_links()?;
     write::write(&tree, archive.as_mut(), order)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        collections::BTreeSet,
+        fs,
+        io::{Cursor, Write},
+        path::PathBuf,
+    };
+
+    use proptest::prelude::*;
+    use zip::{ZipWriter, write::SimpleFileOptions};
+
+    use super::*;
+    use crate::orders::UnpackLimits;
+
+    #[derive(Clone, Debug)]
+    enum Entry {
+        File,
+        Folder,
+        Link(String),
+    }
+
+    fn entries() -> impl Strategy<Value = Vec<(String, Entry)>> {
+        let entry = prop_oneof![
+            4 => Just(Entry::File),
+            1 => Just(Entry::Folder),
+            2 => "(\\.\\./){0,3}[ab/.]{1,6}".prop_map(Entry::Link),
+        ];
+        proptest::collection::vec(("[ab./]{1,7}", entry), 1..8)
+    }
+
+    /// None if the zip crate itself will not write such a name.
+    fn zipped(entries: &[(String, Entry)]) -> Option<Vec<u8>> {
+        let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+        let options = SimpleFileOptions::default();
+        for (name, entry) in entries {
+            match entry {
+                Entry::File => zip.start_file(name, options).ok()?,
+                Entry::Folder => zip.add_directory(name, options).ok()?,
+                Entry::Link(target) => zip.add_symlink(name, target, options).ok()?,
+            }
+            if let Entry::File = entry {
+                zip.write_all(b"content").ok()?;
+            }
+        }
+        Some(zip.finish().ok()?.into_inner())
+    }
+
+    fn paths_below(folder: &Path) -> BTreeSet<PathBuf> {
+        let mut paths = BTreeSet::new();
+        for entry in fs::read_dir(folder).unwrap() {
+            let entry = entry.unwrap();
+            if entry.file_type().unwrap().is_dir() {
+                paths.extend(paths_below(&entry.path()));
+            }
+            paths.insert(entry.path());
+        }
+        paths
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_a_zip_names_nothing_changes_outside_of_its_folder(entries in entries()) {
+            let dir = tempfile::tempdir().unwrap();
+            let root = dir.path().canonicalize().unwrap();
+            let app = root.join("home/app");
+            fs::create_dir_all(&app).unwrap();
+            fs::write(root.join("a"), "untouched").unwrap();
+            fs::write(root.join("home/b"), "untouched").unwrap();
+            let zip = zipped(&entries);
+            fs::write(root.join("upload.zip"), zip.clone().unwrap_or_default()).unwrap();
+            let before = paths_below(&root);
+            let limits = UnpackLimits { entries_max: 100, bytes_max: 1 << 20, ratio_max: 100 };
+            let order = UnpackOrder {
+                zip: Some(root.join("upload.zip")),
+                known_dir: root.join("known"),
+                known: Vec::new(),
+                into: app.clone(),
+                result: root.join("result.json"),
+                limits,
+            };
+
+            let outcome = unpack(&order);
+
+            let new: Vec<_> = paths_below(&root).difference(&before).cloned().collect();
+            prop_assert!(new.iter().all(|path| path.starts_with(&app)), "{new:?}");
+            prop_assert_eq!(fs::read_to_string(root.join("a")).unwrap(), "untouched");
+            prop_assert_eq!(fs::read_to_string(root.join("home/b")).unwrap(), "untouched");
+            prop_assert!(outcome.is_ok() || new.is_empty(), "a refused upload left {new:?}");
+            for path in new.iter().filter_map(|path| path.canonicalize().ok()) {
+                prop_assert!(path.starts_with(&app), "{} is outside", path.display());
+            }
+        }
+    }
+}

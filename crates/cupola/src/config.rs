@@ -60,7 +60,9 @@ impl Config {
         match mistakes.as_slice() {
             [] => Ok(config),
             [mistake] => bail!("{mistake}"),
-            many => bail!("the configuration has {} mistakes:\n  {}", many.len(), many.join("\n  ")),
+            many => {
+                bail!("the configuration has {} mistakes:\n  {}", many.len(), many.join("\n  "))
+            }
         }
     }
 
@@ -109,7 +111,12 @@ impl Options {
             apps_domain,
             external_url: external_url.trim_end_matches('/').to_owned(),
             admin_password_file: self.admin_password_file,
-            instance_subnet: range("--instance-subnet", self.instance_subnet, "10.88.0.0/16", mistakes),
+            instance_subnet: range(
+                "--instance-subnet",
+                self.instance_subnet,
+                "10.88.0.0/16",
+                mistakes,
+            ),
             egress_allow: ranges("--egress-allow", self.egress_allow, mistakes),
             staging_egress_allow: ranges(
                 "--staging-egress-allow",
@@ -182,9 +189,13 @@ fn ranges(flag: &str, texts: Vec<String>, mistakes: &mut Vec<String>) -> Vec<Cid
 
 /// The environment that clients of package registries are configured by.
 pub(crate) fn environment() -> impl Iterator<Item = (String, String)> {
-    #[expect(clippy::disallowed_methods, reason = "the one place where the environment is read")]
     let variables = std::env::vars_os();
     variables.filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
+}
+
+/// The home of whoever started the platform, where package managers are configured.
+pub(crate) fn home() -> PathBuf {
+    std::env::home_dir().unwrap_or_else(|| PathBuf::from("/root"))
 }
 
 /// The binary itself, which the platform starts in its other roles.

@@ -1,32 +1,31 @@
 //! `cupola doctor`: what this host can and cannot do.
 
-use anyhow::bail;
-use cupola_runtime::{RuntimeConfig, probe};
+use anyhow::{Context, bail};
+use cupola_runtime::{Finding, ProbeResult, RuntimeConfig, probe_host};
 
 use crate::config::{Place, self_exe};
 
 pub(crate) fn run(place: &Place) -> anyhow::Result<()> {
-    let runtime = RuntimeConfig::new(&place.data_dir(), &place.run_dir(), &self_exe()?);
-    let findings = probe::host(&runtime);
-    for finding in &findings {
-        print(finding);
-    }
-    let missing = findings.iter().filter(|probe| probe.verdict == probe::Verdict::Missing).count();
-    if missing > 0 {
-        bail!("{missing} of {} probes failed: `cupola up` cannot run here", findings.len());
+    let config = RuntimeConfig::new(&place.data_dir(), &place.run_dir(), &self_exe()?);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.context("cannot start the async runtime")?;
+    let probe = runtime.block_on(probe_host(&config)).context("cannot probe the host")?;
+    probe.findings.iter().for_each(print);
+    if !probe.is_good() {
+        bail!("something is missing: `cupola up` cannot run here");
     }
     Ok(())
 }
 
 #[expect(clippy::print_stdout, reason = "this is what the command is asked to show")]
-fn print(probe: &probe::Probe) {
-    let verdict = match probe.verdict {
-        probe::Verdict::Good => "ok",
-        probe::Verdict::Warning => "warning",
-        probe::Verdict::Missing => "MISSING",
+fn print(finding: &Finding) {
+    let result = match finding.result {
+        ProbeResult::Good => "ok",
+        ProbeResult::Warning => "warning",
+        ProbeResult::Missing => "MISSING",
     };
-    println!("{verdict:<8} {:<24} {}", probe.name, probe.found);
-    if let Some(hint) = &probe.hint {
-        println!("{:<8} {:<24} hint: {hint}", "", "");
+    println!("{result:<8} {:<20} {}", finding.name, finding.detail);
+    if let Some(hint) = &finding.hint {
+        println!("{:<8} {:<20} hint: {hint}", "", "");
     }
 }

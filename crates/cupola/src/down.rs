@@ -1,23 +1,70 @@
 //! `cupola down`: control, router and every app end, and nothing is left of them.
 
-use std::time::Duration;
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
+use cupola_router::RouterProcess;
+use cupola_store::{DirLock, LockError, lock_data_dir};
+use rustix::process::{Pid, Signal, kill_process};
 
-use crate::config::Place;
+use crate::{config::Place, up};
 
-/// How long control may take to end before the rest is taken away under it.
+/// How long control may take to end.
 const CONTROL_MAX: Duration = Duration::from_secs(20);
+/// How long the router may take for the requests that it is answering.
+const ROUTER_MAX: Duration = Duration::from_secs(10);
 
 pub(crate) fn run(place: &Place) -> anyhow::Result<()> {
     let (data_dir, run_dir) = (place.data_dir(), place.run_dir());
-    cupola_store::end_holder(&data_dir, CONTROL_MAX)
-        .context("control did not end; is it busy? try again, or end it by its pid")?;
-    cupola_router::stop(&run_dir).context("cannot stop the router")?;
-    cupola_runtime::teardown(&run_dir, &data_dir).context("cannot remove every trace of the apps")?;
+    if !rustix::process::geteuid().is_root() {
+        bail!("containers need root: run `cupola down` as root");
+    }
+    let _lock = end_control(&data_dir)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.context("cannot start the async runtime")?;
+    runtime.block_on(async {
+        let socket = up::router_socket(&run_dir);
+        RouterProcess::stop_running(&socket, ROUTER_MAX).await.context("cannot stop the router")?;
+        let removed = cupola_runtime::teardown(&run_dir, &data_dir).await;
+        removed.context("cannot remove every trace of the apps")
+    })?;
     match std::fs::remove_dir_all(&run_dir) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error).with_context(|| format!("cannot remove {}", run_dir.display())),
+    }
+}
+
+/// Takes the data directory, so that no control runs or starts; none if there never was one.
+fn end_control(data_dir: &Path) -> anyhow::Result<Option<DirLock>> {
+    if !data_dir.exists() {
+        return Ok(None);
+    }
+    let started = Instant::now();
+    let mut told = None;
+    loop {
+        match lock_data_dir(data_dir) {
+            Ok(lock) => return Ok(Some(lock)),
+            Err(LockError::Held { holder: Some(pid), .. }) if started.elapsed() < CONTROL_MAX => {
+                if told != Some(pid) {
+                    end(pid)?;
+                    told = Some(pid);
+                }
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            Err(error) => return Err(error).context("control did not end"),
+        }
+    }
+}
+
+fn end(pid: u32) -> anyhow::Result<()> {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).context("a lock names no process")?;
+    match kill_process(pid, Signal::TERM) {
+        // It ended by itself in between.
+        Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+        Err(error) => Err(error).context("cannot end control"),
     }
 }

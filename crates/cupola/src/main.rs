@@ -5,9 +5,10 @@ mod doctor;
 mod down;
 mod up;
 
-use std::process::ExitCode;
+use std::{ffi::OsString, process::ExitCode};
 
 use clap::{CommandFactory, Parser, Subcommand};
+use cupola_router::RouterArgs;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -34,9 +35,8 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let mut arguments = std::env::args_os().skip(1);
-    if let Some(role) = arguments.next().and_then(|name| Role::named(&name)) {
-        return role.run(arguments.collect());
+    if let Some(ended) = role(std::env::args_os().skip(1).collect()) {
+        return ended;
     }
     let Arguments { command } = Arguments::parse();
     let outcome = match command {
@@ -51,42 +51,30 @@ fn main() -> ExitCode {
     }
 }
 
-/// Parts of the platform that are processes of their own. They are entered before anything else is
-/// set up, so that they stay small and run in any root file system.
-#[derive(Clone, Copy)]
-enum Role {
-    /// Process 1 of a container.
-    Init,
-    /// Watches one container from outside.
-    Shim,
-    /// Unpacks an upload, inside a container.
-    Unpack,
-    /// Runs buildpacks, inside a container.
-    Builder,
-    /// The data plane.
-    Router,
+/// Parts of the platform that are processes of their own, or run inside containers: named by the
+/// first argument, and entered before anything else is set up, so that they stay small and run in
+/// any root file system.
+fn role(mut arguments: Vec<OsString>) -> Option<ExitCode> {
+    let name = arguments.first()?.to_str()?.to_owned();
+    let mut rest = || arguments.split_off(1);
+    match name.as_str() {
+        "init" => cupola_runtime::init_main(rest()),
+        "shim" => cupola_runtime::shim_main(rest()),
+        cupola_staging::UNPACK_ROLE => Some(cupola_staging::unpack_main(rest())),
+        cupola_staging::BUILDER_ROLE => Some(cupola_staging::builder_main(rest())),
+        "router" => Some(router(rest())),
+        _ => None,
+    }
 }
 
-impl Role {
-    fn named(name: &std::ffi::OsStr) -> Option<Self> {
-        match name.to_str()? {
-            "init" => Some(Self::Init),
-            "shim" => Some(Self::Shim),
-            "unpack" => Some(Self::Unpack),
-            "builder" => Some(Self::Builder),
-            "router" => Some(Self::Router),
-            _ => None,
-        }
-    }
-
-    fn run(self, arguments: Vec<std::ffi::OsString>) -> ExitCode {
-        match self {
-            Self::Init => cupola_runtime::init_main(arguments),
-            Self::Shim => cupola_runtime::shim_main(arguments),
-            Self::Unpack => cupola_staging::unpack_main(arguments),
-            Self::Builder => cupola_staging::builder_main(arguments),
-            Self::Router => cupola_router::router_main(arguments),
-        }
+fn router(arguments: Vec<OsString>) -> ExitCode {
+    up::start_logging();
+    let ran = RouterArgs::parse(arguments)
+        .map_err(anyhow::Error::from)
+        .and_then(|arguments| Ok(cupola_router::router_main(arguments)?));
+    match ran {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error),
     }
 }
 

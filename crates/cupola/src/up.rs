@@ -5,20 +5,23 @@ mod banner;
 mod host;
 mod tls;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::Context;
-use cupola_control::{
-    Control, InstanceSettings, Loops, Ports, Settings, StagingSettings, identity::TokenKeys,
-};
-use cupola_ports::{clock::Clock, clock::SystemClock, logs::LogStore};
-use cupola_router::{RouterClient, RouterProcess};
-use cupola_runtime::{NativeCells, Runtime};
+use cupola_control::{Control, InstanceSettings, Loops, Ports, Settings, StagingSettings};
+use cupola_ports::clock::{Clock, SystemClock};
+use cupola_router::{RouterClient, RouterConfig, RouterProcess};
+use cupola_runtime::{NativeLayers, Runtime};
 use cupola_signals::{LogLimits, SqliteLogs};
-use cupola_staging::{BuildpackStager, StagerConfig};
+use cupola_staging::{BuildpackStager, HostFiles, StagerConfig, host_registry_environment};
 use cupola_store::{LocalBlobs, SqliteStore};
 use tokio::{
-    net::{TcpListener, UnixListener},
+    net::TcpListener,
     signal::unix::{SignalKind, signal},
     sync::watch,
 };
@@ -28,9 +31,11 @@ use crate::config::{self, Config, Options};
 /// How long control may take to end its requests and loops.
 const STOP_MAX: Duration = Duration::from_secs(10);
 
+pub(crate) use host::start_logging;
+
 pub(crate) fn run(options: Options) -> anyhow::Result<()> {
     let config = Config::resolve(options)?;
-    host::start_logging();
+    start_logging();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -44,33 +49,27 @@ async fn up(config: Config) -> anyhow::Result<()> {
     let _lock = cupola_store::lock_data_dir(&config.data_dir)?;
     host::make_run_dir(&config.run_dir)?;
     let runtime_config = host::runtime_config(&config)?;
-    let warnings = host::check(&runtime_config)?;
+    let warnings = host::check(&runtime_config).await?;
     let listener = bind_api(config.api_addr).await?;
     let acceptor = tls::acceptor(&config)?;
 
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let store = SqliteStore::open(&config.data_dir.join("cupola.db"), clock.clone()).await?;
+    let store = SqliteStore::open(&config.data_dir.join("cupola.db")).await?;
     let logs = open_logs(&config, clock.clone()).await?;
-    let mut router = start_router(&config).await?;
-    let runtime = Runtime::open(runtime_config, clock.clone()).await?;
-    let cells = NativeCells::start(runtime.clone(), logs.clone()).await?;
-    let runtime = Arc::new(runtime);
-    let blobs = Arc::new(LocalBlobs::open(&config.data_dir.join("blobs"))?);
-    let stager_config =
-        StagerConfig::below(&config.data_dir, host::registry_environment(config::environment()));
-    let stager =
-        BuildpackStager::new(stager_config, runtime.clone(), runtime.clone(), blobs, clock.clone())?;
+    let router = start_router(&config).await?;
+    let runtime = Runtime::open(runtime_config).await?;
+    let cells = runtime.cells(logs.clone(), clock.clone()).await?;
+    let layers = Arc::new(runtime.layers());
     let ports = Ports {
         store: Arc::new(store),
         cells: Arc::new(cells),
-        stager: Arc::new(stager),
-        layers: runtime,
-        data_plane: Arc::new(router.client()),
+        stager: Arc::new(stager(&config, &runtime, layers.clone(), clock.clone())?),
+        layers,
+        data_plane: Arc::new(RouterClient::start(router_socket(&config.run_dir))),
         logs: logs.clone(),
         clock,
     };
-    let keys = TokenKeys::load_or_create(&config.data_dir.join("keys"))?;
-    let control = Control::new(ports, settings(&config), keys);
+    let control = Control::new(ports, settings(&config), admin::token_keys(&config.data_dir)?);
     let password = admin::bootstrap(&control, &config).await?;
 
     let (stop, stopped) = watch::channel(false);
@@ -83,7 +82,7 @@ async fn up(config: Config) -> anyhow::Result<()> {
         stopped,
     ));
     banner::up(&config, &password, open_files, &warnings);
-    wait_for_end(&mut router).await?;
+    wait_for_end().await?;
 
     stop.send_replace(true);
     let ended = async {
@@ -94,7 +93,7 @@ async fn up(config: Config) -> anyhow::Result<()> {
         tracing::warn!("some requests did not end within {} s", STOP_MAX.as_secs());
     }
     logs.close().await;
-    router.release();
+    drop(router);
     banner::left(&config);
     Ok(())
 }
@@ -116,9 +115,38 @@ async fn open_logs(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Arc
     Ok(Arc::new(SqliteLogs::open(&config.data_dir.join("logs.db"), limits, clock).await?))
 }
 
+fn stager(
+    config: &Config,
+    runtime: &Runtime,
+    layers: Arc<NativeLayers>,
+    clock: Arc<dyn Clock>,
+) -> anyhow::Result<BuildpackStager> {
+    let host = host_registry_environment(config::environment(), &HostFiles::read(&config::home()));
+    let blobs = LocalBlobs::open(&config.data_dir.join("blobs")).with_context(|| {
+        format!("cannot make the folder of files below {}", config.data_dir.display())
+    })?;
+    let stager_config = StagerConfig::below(&config.data_dir, host);
+    let sandbox = Arc::new(runtime.sandbox());
+    Ok(BuildpackStager::new(stager_config, sandbox, layers, Arc::new(blobs), clock)?)
+}
+
+/// Adopts the router of an earlier start, or starts one. It outlives this process.
 async fn start_router(config: &Config) -> anyhow::Result<RouterProcess> {
-    let self_exe = config::self_exe()?;
-    Ok(RouterProcess::start(&self_exe, &config.run_dir, &config.data_dir, &config.router_addrs).await?)
+    let router = RouterConfig {
+        log_file: Some(config.data_dir.join("router.log")),
+        ..RouterConfig::new(
+            config::self_exe()?,
+            config.router_addrs.clone(),
+            config.data_dir.join("router"),
+            router_socket(&config.run_dir),
+        )
+    };
+    Ok(RouterProcess::start(router).await?)
+}
+
+/// Where the router listens for control.
+pub(crate) fn router_socket(run_dir: &Path) -> PathBuf {
+    run_dir.join("router.sock")
 }
 
 fn settings(config: &Config) -> Settings {
@@ -148,13 +176,13 @@ fn settings(config: &Config) -> Settings {
     }
 }
 
-/// Returns at SIGTERM or Ctrl-C. The router is kept alive meanwhile.
-async fn wait_for_end(router: &mut RouterProcess) -> anyhow::Result<()> {
+/// Returns at SIGTERM or Ctrl-C.
+async fn wait_for_end() -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for Ctrl-C")?;
     tokio::select! {
-        _ = terminate.recv() => Ok(()),
-        _ = interrupt.recv() => Ok(()),
-        error = router.supervise() => Err(error).context("the router cannot be kept running"),
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
     }
+    Ok(())
 }

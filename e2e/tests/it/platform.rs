@@ -79,7 +79,11 @@ impl Platform {
         while http::get(self.api, &self.api.to_string(), "/").is_err() {
             let ended = self.up.as_mut().and_then(|up| up.try_wait().unwrap());
             assert!(ended.is_none(), "the platform ended: {ended:?}\n{}", self.output());
-            assert!(started.elapsed() < PATIENCE, "the platform does not answer\n{}", self.output());
+            assert!(
+                started.elapsed() < PATIENCE,
+                "the platform does not answer\n{}",
+                self.output()
+            );
             std::thread::sleep(Duration::from_millis(20));
         }
     }
@@ -126,11 +130,8 @@ impl Platform {
     pub fn cf(&self, user: &str, password: &str) -> Cli {
         let home = self.folder.path().join("cf-home").join(user);
         fs::create_dir_all(&home).unwrap();
-        let environment = [
-            ("CF_HOME", home.to_str().unwrap()),
-            ("CF_COLOR", "false"),
-            ("LANG", "en_US.UTF-8"),
-        ];
+        let environment =
+            [("CF_HOME", home.to_str().unwrap()), ("CF_COLOR", "false"), ("LANG", "en_US.UTF-8")];
         let environment =
             environment.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec();
         let directory = self.folder.path().to_owned();
@@ -176,13 +177,18 @@ impl Drop for Platform {
             eprintln!("== the platform said\n{}", self.output());
         }
         let mut down = Command::new(&self.binary);
-        let ended = down.arg("down").args(self.place()).output().expect("the platform can be stopped");
+        let ended =
+            down.arg("down").args(self.place()).output().expect("the platform can be stopped");
         if let Some(up) = &mut self.up {
             let _ = up.kill();
             let _ = up.wait();
         }
         if !std::thread::panicking() {
-            assert!(ended.status.success(), "down failed: {}", String::from_utf8_lossy(&ended.stderr));
+            assert!(
+                ended.status.success(),
+                "down failed: {}",
+                String::from_utf8_lossy(&ended.stderr)
+            );
             assert_nothing_is_left(&self.run_dir);
         }
     }

@@ -198,7 +198,7 @@ mod tests {
         let mut archive = zip::ZipArchive::new(out).unwrap();
         assert_eq!(archive.len(), 1);
         let entry = archive.by_index(0).unwrap();
-        assert_eq!(entry.name(), "run.sh");
+        assert_eq!(entry.name().unwrap(), "run.sh");
         assert_eq!(entry.unix_mode().unwrap() & 0o777, 0o755);
     }
 }

@@ -3,20 +3,20 @@
 use std::collections::HashMap;
 
 use cupola_domain::{
-    apps::AppState,
-    ids::{InstanceId, ProcessId},
+    apps::{App, AppState},
+    ids::{AppId, InstanceId, ProcessId},
     instances::{Instance, InstanceState},
     processes::Process,
     time::Timestamp,
 };
 use cupola_ports::{
     cells::{ActualInstance, Phase, Usage},
-    store::{self, Condition, Query, ReadTx},
+    store::{self, Condition, Query},
 };
 use serde_json::json;
 
 use super::ProcessRef;
-use crate::{Control, ControlError, caller::Caller, control::ids};
+use crate::{Control, ControlError, apps::distinct, caller::Caller, control::ids};
 
 /// The state of an index, as the API names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,20 +80,19 @@ impl Control {
         caller: &Caller,
         process: ProcessRef,
     ) -> Result<ProcessStats, ControlError> {
-        let mut tx = self.read().await?;
-        let access = self.access(&mut *tx, caller).await?;
-        let (_, process) = self.readable_process(&mut *tx, &access, &process).await?;
-        drop(tx);
-        let id = process.id;
-        let settled = self.hold(async |tx| {
-            let (process, instances) = read_instances(tx, id).await?;
-            Ok(is_settled(&instances).then_some((process, instances)))
-        });
-        let (process, instances) = match settled.await? {
-            Some(settled) => settled,
-            None => read_instances(&mut *self.read().await?, id).await?,
-        };
-        self.observed(process, instances).await
+        let mut hold = self.hold();
+        loop {
+            let mut tx = self.read().await?;
+            let access = self.access(&mut *tx, caller).await?;
+            let (placed, process) = self.readable_process(&mut *tx, &access, &process).await?;
+            let query = Query::by("process_id", process.id.to_string());
+            let rows = store::list::<Instance>(&mut *tx, &query).await?.items;
+            drop(tx);
+            let instances = of_process(&process, is_wanted(&placed.app), &rows);
+            if is_settled(&instances) || !hold.changed().await {
+                return Ok(self.observed(process, instances).await);
+            }
+        }
     }
 
     /// As `process_stats`, at once and without usage, for many processes.
@@ -108,20 +107,23 @@ impl Control {
         for row in store::list::<Instance>(&mut *tx, &query).await?.items {
             rows.entry(row.process_id).or_default().push(row);
         }
-        let mut by_process = HashMap::new();
-        for process in processes {
-            let rows = rows.remove(&process.id).unwrap_or_default();
-            let wanted = is_wanted(&mut *tx, process).await?;
-            by_process.insert(process.id, of_process(process, wanted, &rows));
-        }
-        Ok(by_process)
+        let app_ids = distinct(processes.iter().map(|process| process.app_id));
+        let query = Query::all().and(Condition::In("id", app_ids));
+        let apps = store::list::<App>(&mut *tx, &query).await?.items;
+        let wanted: Vec<AppId> =
+            apps.iter().filter(|app| is_wanted(app)).map(|app| app.id).collect();
+        let of = |process: &Process| {
+            let rows = rows.get(&process.id).map_or(&[][..], Vec::as_slice);
+            (process.id, of_process(process, wanted.contains(&process.app_id), rows))
+        };
+        Ok(processes.iter().map(of).collect())
     }
 
     async fn observed(
         &self,
         process: Process,
         mut instances: Vec<InstanceStats>,
-    ) -> Result<ProcessStats, ControlError> {
+    ) -> ProcessStats {
         let mut usage = self.ports.cells.usage().await;
         let actual = self.ports.cells.watch().borrow().clone();
         for one in &mut instances {
@@ -129,7 +131,7 @@ impl Control {
             one.usage = usage.remove(&id);
             one.actual = actual.instances.get(&id).cloned();
         }
-        Ok(ProcessStats { process, instances, at: self.ports.clock.now() })
+        ProcessStats { process, instances, at: self.ports.clock.now() }
     }
 
     /// Replaces one instance: a new one is started, the old one drained and stopped.
@@ -175,25 +177,8 @@ impl Control {
     }
 }
 
-async fn read_instances(
-    tx: &mut dyn ReadTx,
-    id: ProcessId,
-) -> Result<(Process, Vec<InstanceStats>), ControlError> {
-    let process = store::get::<Process>(tx, id).await?;
-    let process = process.ok_or(ControlError::NotFound { noun: "Process" })?;
-    let query = Query::by("process_id", id.to_string());
-    let rows = store::list::<Instance>(tx, &query).await?.items;
-    let wanted = is_wanted(tx, &process).await?;
-    let instances = of_process(&process, wanted, &rows);
-    Ok((process, instances))
-}
-
-async fn is_wanted(
-    tx: &mut (impl ReadTx + ?Sized),
-    process: &Process,
-) -> Result<bool, ControlError> {
-    let app = store::get::<cupola_domain::apps::App>(tx, process.app_id).await?;
-    Ok(app.is_some_and(|app| app.desired == AppState::Started && app.current_droplet.is_some()))
+fn is_wanted(app: &App) -> bool {
+    app.desired == AppState::Started && app.current_droplet.is_some()
 }
 
 /// Every index that the process should have, and what is known of it.

@@ -23,7 +23,7 @@ use tokio::{
         unix::{OwnedReadHalf, OwnedWriteHalf},
     },
     sync::Notify,
-    task::spawn_local,
+    task::{AbortHandle, spawn_local},
     time::{MissedTickBehavior, interval, timeout},
 };
 
@@ -55,6 +55,7 @@ pub(crate) struct Control {
     news: Notify,
     gone: RefCell<Vec<InstanceId>>,
     refusal: RefCell<Option<String>>,
+    accepting: RefCell<Option<AbortHandle>>,
     drain: Notify,
     drain_within: Cell<Duration>,
 }
@@ -81,13 +82,15 @@ impl Control {
             news: Notify::new(),
             gone: RefCell::default(),
             refusal: RefCell::default(),
+            accepting: RefCell::default(),
             drain: Notify::new(),
             drain_within,
         })
     }
 
     pub(crate) fn start(self: &Rc<Self>, socket: UnixListener) {
-        spawn_local(self.clone().accept(socket));
+        let accepting = spawn_local(self.clone().accept(socket));
+        self.accepting.replace(Some(accepting.abort_handle()));
         spawn_local(self.clone().collect());
         spawn_local(self.clone().save());
     }
@@ -102,9 +105,13 @@ impl Control {
         self.drain_within.get()
     }
 
-    /// New connections are refused, unless somebody else holds the sockets too.
+    /// New connections are refused, unless somebody else holds the sockets too; the control socket
+    /// is free for a successor. Sessions go on.
     pub(crate) fn close_listeners(&self) {
         self.listeners.borrow_mut().clear();
+        if let Some(accepting) = self.accepting.take() {
+            accepting.abort();
+        }
     }
 
     /// What must not be lost at the end.
@@ -208,6 +215,7 @@ impl Control {
                 if let Some(deadline_ms) = deadline_ms {
                     self.drain_within.set(Duration::from_millis(deadline_ms));
                 }
+                self.close_listeners();
                 self.drain.notify_one();
             }
             ToRouter::Hello { .. } | ToRouter::Listeners => {}

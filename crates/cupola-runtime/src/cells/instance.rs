@@ -64,6 +64,8 @@ pub(super) struct InstanceTask {
     folder: PathBuf,
     /// Process types as they are in the source type of a line: `APP/PROC/WEB`.
     source_type: String,
+    /// Held until the instance is forgotten: somebody may still send to it.
+    address: Option<Ipv4Addr>,
 }
 
 /// A container that is watched by a shim.
@@ -82,7 +84,7 @@ impl InstanceTask {
     ) -> Self {
         let folder = shared.runtime.inner.paths.instance(&desired.id.to_string());
         let source_type = format!("APP/PROC/{}", desired.process_type.to_uppercase());
-        Self { shared, desired, is_forgotten, log_bytes, folder, source_type }
+        Self { shared, desired, is_forgotten, log_bytes, folder, source_type, address: None }
     }
 
     /// What is known before the task has looked.
@@ -126,11 +128,14 @@ impl InstanceTask {
         self.tell_cell(if is_wanted { LogStream::Err } else { LogStream::Out }, text);
         self.set_phase(Phase::Exited(report));
         // Reported until it is no longer desired.
-        let _ = self.is_forgotten.wait_for(|forgotten| *forgotten).await;
+        turns_true(&mut self.is_forgotten).await;
         self.remove().await;
     }
 
     async fn live(&mut self, origin: Origin) -> Result<ExitReport, RuntimeError> {
+        if let Origin::Adopted { address, .. } = origin {
+            self.address = Some(address);
+        }
         let attached = match origin {
             Origin::New => self.start().await?,
             Origin::Adopted { is_same_boot: false, .. } => {
@@ -153,13 +158,8 @@ impl InstanceTask {
             format!("creating container for instance {}", self.desired.id),
         );
         let slot = inner.network.slot(Egress::App).await?;
-        let address = slot.address.unwrap_or(Ipv4Addr::UNSPECIFIED);
-        let outcome = self.start_in(&slot, address).await;
-        if outcome.is_err() {
-            drop(slot);
-            inner.network.release(address).await;
-        }
-        outcome
+        self.address = slot.address;
+        self.start_in(&slot, slot.address.unwrap_or(Ipv4Addr::UNSPECIFIED)).await
     }
 
     async fn start_in(
@@ -251,7 +251,7 @@ impl InstanceTask {
                     verdict = Some(cause);
                     let _ = requests.send(self.stop_request()).await;
                 }
-                _ = is_forgotten.wait_for(|forgotten| *forgotten), if !is_stopping => {
+                () = turns_true(&mut is_forgotten), if !is_stopping => {
                     is_stopping = true;
                     self.set_phase(Phase::Stopping);
                     let text = format!("stopping instance {}", self.desired.id);
@@ -475,8 +475,6 @@ impl InstanceTask {
     async fn remove(&self) {
         let inner = self.shared.runtime.inner.clone();
         let id = self.desired.id.to_string();
-        let record: Option<InstanceRecord> =
-            records::read(&self.folder.join(names::INSTANCE)).ok().flatten();
         let for_files = inner.clone();
         let _ = blocking(move || {
             for_files.remove_container(&id);
@@ -484,10 +482,15 @@ impl InstanceTask {
         })
         .await;
         self.shared.remove(self.desired.id);
-        if let Some(record) = record {
-            inner.network.release(record.address).await;
+        if let Some(address) = self.address {
+            inner.network.release(address).await;
         }
     }
+}
+
+/// Waits for it. A sender that is gone counts: nobody wants the instance any more.
+async fn turns_true(flag: &mut watch::Receiver<bool>) {
+    let _ = flag.wait_for(|is_set| *is_set).await;
 }
 
 enum Found {

@@ -140,12 +140,8 @@ pub(super) async fn check_free(
     own_prefix: &str,
 ) -> Result<(), RuntimeError> {
     let occupied = |other: String| RuntimeError::SubnetOccupied { subnet, other };
-    let routes = std::fs::read_to_string("/proc/net/route").unwrap_or_default();
-    for route in parse_routes(&routes) {
-        let is_foreign = route.range.prefix() > 0 && !route.interface.starts_with(own_prefix);
-        if is_foreign && route.range.overlaps(subnet) {
-            return Err(occupied(format!("the route to {} at {}", route.range, route.interface)));
-        }
+    if let Some(route) = foreign_route(subnet, own_prefix) {
+        return Err(occupied(route));
     }
     for table in nft.other_tables().await? {
         let Some(range) = nft.subnet_of(&table).await else { continue };
@@ -154,6 +150,16 @@ pub(super) async fn check_free(
         }
     }
     Ok(())
+}
+
+/// A route of somebody else that leads into the subnet.
+pub(super) fn foreign_route(subnet: Cidr, own_prefix: &str) -> Option<String> {
+    let routes = std::fs::read_to_string("/proc/net/route").unwrap_or_default();
+    parse_routes(&routes)
+        .into_iter()
+        .filter(|route| route.range.prefix() > 0 && !route.interface.starts_with(own_prefix))
+        .find(|route| route.range.overlaps(subnet))
+        .map(|route| format!("the route to {} at {}", route.range, route.interface))
 }
 
 #[derive(Debug, PartialEq, Eq)]

@@ -188,7 +188,10 @@ impl Client {
             match self.stream.write(&self.out[self.written..]) {
                 Ok(count) => self.written += count,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => break self.is_gone |= error.kind() != ErrorKind::WouldBlock,
+                Err(error) => {
+                    self.is_gone |= error.kind() != ErrorKind::WouldBlock;
+                    break;
+                }
             }
         }
     }

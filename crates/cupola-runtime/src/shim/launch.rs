@@ -170,6 +170,8 @@ fn run_runtime(launch: &Launch, writers: &(File, File)) -> Result<(), RuntimeErr
         .stdout(clone(&writers.0)?)
         .stderr(clone(&writers.1)?)
         .process_group(0);
+    // Otherwise a container could appear that nobody waits for.
+    sys::die_with_parent(&mut run);
     let status = run.status().doing(|| format!("run `{}`", launch.runtime.display()))?;
     if status.success() {
         return Ok(());
@@ -192,7 +194,6 @@ pub(super) fn say_ready() {
     let _ = writeln!(out, "{}", super::READY);
     let _ = out.flush();
     if let Ok(null) = File::options().read(true).write(true).open("/dev/null") {
-        let _ = rustix::stdio::dup2_stdout(&null);
-        let _ = rustix::stdio::dup2_stderr(&null);
+        sys::replace_output(&null);
     }
 }

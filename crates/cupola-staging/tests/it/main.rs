@@ -7,6 +7,5 @@ mod fake;
 mod ingest;
 mod launch;
 mod platform;
-mod real;
 mod stage;
 mod zips;

@@ -43,7 +43,7 @@ impl TestPlatform {
 
     pub(crate) fn with(change: impl FnOnce(&mut StagerConfig)) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let mut config = StagerConfig::below(dir.path(), STACK, HostEnvironment::default());
+        let mut config = StagerConfig::below(dir.path(), HostEnvironment::default());
         change(&mut config);
         let sandbox = Arc::new(FakeSandbox::new());
         let blobs = Arc::new(FolderBlobs { dir: dir.path().join("blobs") });

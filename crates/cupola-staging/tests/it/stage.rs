@@ -337,3 +337,17 @@ async fn a_script_that_cannot_be_started_says_why() {
         uninterpretable.message.contains("the interpreter in its first line is not in the stack")
     );
 }
+
+#[tokio::test]
+async fn the_embedded_binary_buildpack_stages_what_a_procfile_runs() {
+    let platform = TestPlatform::new();
+    let package = platform.package(&[("Procfile", "web: ./run\nworker: ./work\n")]).await;
+
+    let request = platform.request(package, &["binary_buildpack"]);
+    let droplet = platform.stage(request).await.unwrap();
+
+    let types: Vec<_> = droplet.process_types.into_iter().collect();
+    let expected = [("web", "./run"), ("worker", "./work")];
+    assert_eq!(types, expected.map(|(name, command)| (name.to_owned(), command.to_owned())));
+    assert_eq!(droplet.buildpacks[0].name, "binary_buildpack");
+}

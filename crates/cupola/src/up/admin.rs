@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use cupola_control::Control;
+use cupola_control::{Control, identity::TokenKeys};
 use tokio::net::UnixListener;
 
 use crate::config::Config;
@@ -30,31 +30,56 @@ pub(super) enum Password {
 const ALPHABET: &[u8; 64] = b"abcdefghijkmnopqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789_-.~+=%";
 const LENGTH: usize = 24;
 
-/// Makes what a first start makes. Later starts change nothing but the password, if the file says
-/// another.
+/// Makes what a first start makes; later starts make only what is missing.
 pub(super) async fn bootstrap(control: &Control, config: &Config) -> anyhow::Result<Password> {
     let from_file = match &config.admin_password_file {
         Some(path) if path.exists() => Some(read(path)?),
         _ => None,
     };
-    let is_new = !control.is_bootstrapped().await?;
-    let (password, origin) = match (from_file, is_new) {
-        (Some(password), _) => (Some(password), Password::Read),
-        (None, false) => (None, Password::Kept),
-        (None, true) => {
+    if control.has_admin().await? {
+        // The password is of no use here, and whoever changed it meanwhile keeps it.
+        control.bootstrap("").await?;
+        return Ok(Password::Kept);
+    }
+    let (password, origin) = match (from_file, &config.admin_password_file) {
+        (Some(password), _) => (password, Password::Read),
+        (None, Some(path)) => {
             let password = generate()?;
-            let origin = match &config.admin_password_file {
-                Some(path) => {
-                    write(path, &password)?;
-                    Password::Written
-                }
-                None => Password::Printed(password.clone()),
-            };
-            (Some(password), origin)
+            write(path, &password)?;
+            (password, Password::Written)
+        }
+        (None, None) => {
+            let password = generate()?;
+            (password.clone(), Password::Printed(password))
         }
     };
-    control.bootstrap(password.as_deref()).await?;
+    control.bootstrap(&password).await?;
     Ok(origin)
+}
+
+/// The key that tokens are signed with, made at first start.
+pub(super) fn token_keys(data_dir: &Path) -> anyhow::Result<TokenKeys> {
+    let path = data_dir.join("token-key.der");
+    let name = || format!("cannot use the key of tokens, {}", path.display());
+    let der = match fs::read(&path) {
+        Ok(der) => der,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let der = TokenKeys::generate().context("the host has no random bytes")?;
+            let unfinished = path.with_extension("new");
+            let mut file = fs::File::options()
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .mode(0o600)
+                .open(&unfinished)
+                .with_context(name)?;
+            file.write_all(&der).and_then(|()| file.sync_all()).with_context(name)?;
+            fs::rename(&unfinished, &path).with_context(name)?;
+            der
+        }
+        Err(error) => return Err(error).with_context(name),
+    };
+    TokenKeys::from_pkcs8(&der).with_context(name)
 }
 
 fn generate() -> anyhow::Result<String> {

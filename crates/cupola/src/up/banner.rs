@@ -23,7 +23,8 @@ pub(super) fn up(config: &Config, password: &Password, open_files: u64, warnings
         println!("  warning    {warning}");
     }
     println!();
-    let skip = if config.needs_tls() && config.tls.is_none() { " --skip-ssl-validation" } else { "" };
+    let skip =
+        if config.needs_tls() && config.tls.is_none() { " --skip-ssl-validation" } else { "" };
     println!("Log in:  cf api {}{skip} && cf auth admin PASSWORD", config.external_url);
     println!("         cf target -o default -s dev && cf push");
     println!("Or here: cupola push NAME --path FOLDER   (root on this machine needs no login)");

@@ -1,20 +1,15 @@
 //! What `up` asks of the host before it begins.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    os::unix::fs::PermissionsExt,
-    path::Path,
-};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 use anyhow::{Context, bail};
-use cupola_runtime::{RuntimeConfig, probe};
+use cupola_runtime::{Finding, ProbeResult, RuntimeConfig, probe_host};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{self, Config};
 
 /// Platform logs go to standard error; `RUST_LOG` filters them.
-pub(super) fn start_logging() {
+pub(crate) fn start_logging() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -39,8 +34,9 @@ pub(super) fn raise_open_files() -> anyhow::Result<u64> {
 /// it, and readable for nobody else.
 pub(super) fn make_run_dir(run_dir: &Path) -> anyhow::Result<()> {
     let name = run_dir.display();
-    fs::create_dir_all(run_dir)
-        .with_context(|| format!("cannot make the run directory {name}; choose another with --run-dir"))?;
+    fs::create_dir_all(run_dir).with_context(|| {
+        format!("cannot make the run directory {name}; choose another with --run-dir")
+    })?;
     fs::set_permissions(run_dir, fs::Permissions::from_mode(0o711))
         .with_context(|| format!("cannot set the permissions of the run directory {name}"))
 }
@@ -56,26 +52,20 @@ pub(super) fn runtime_config(config: &Config) -> anyhow::Result<RuntimeConfig> {
 }
 
 /// Fails with everything that the platform cannot do without, and returns what it can.
-pub(super) fn check(runtime: &RuntimeConfig) -> anyhow::Result<Vec<String>> {
+pub(super) async fn check(runtime: &RuntimeConfig) -> anyhow::Result<Vec<String>> {
     if !rustix::process::geteuid().is_root() {
         bail!("containers need root: run `cupola up` as root");
     }
-    let findings = probe::host(runtime);
-    let sentence = |probe: &probe::Probe| {
-        let hint = probe.hint.as_deref().map_or_else(String::new, |hint| format!("; {hint}"));
-        format!("{}: {}{hint}", probe.name, probe.found)
-    };
-    let of = |verdict| findings.iter().filter(move |probe| probe.verdict == verdict).map(sentence);
-    let missing: Vec<String> = of(probe::Verdict::Missing).collect();
+    let findings = probe_host(runtime).await.context("cannot probe the host")?.findings;
+    let of = |result| findings.iter().filter(move |finding| finding.result == result).map(sentence);
+    let missing: Vec<String> = of(ProbeResult::Missing).collect();
     if !missing.is_empty() {
         bail!("this host lacks something:\n  {}", missing.join("\n  "));
     }
-    Ok(of(probe::Verdict::Warning).collect())
+    Ok(of(ProbeResult::Warning).collect())
 }
 
-/// How the host reaches package registries, for builds and apps.
-pub(super) fn registry_environment(
-    variables: impl Iterator<Item = (String, String)>,
-) -> BTreeMap<String, String> {
-    variables.collect()
+fn sentence(finding: &Finding) -> String {
+    let hint = finding.hint.as_deref().map_or_else(String::new, |hint| format!("; {hint}"));
+    format!("{}: {}{hint}", finding.name, finding.detail)
 }

@@ -62,7 +62,8 @@ fn own_certificate(config: &Config) -> anyhow::Result<TlsFiles> {
 }
 
 fn authority() -> anyhow::Result<CertificateParams> {
-    let mut authority = CertificateParams::new(Vec::new()).context("cannot describe an authority")?;
+    let mut authority =
+        CertificateParams::new(Vec::new()).context("cannot describe an authority")?;
     authority.distinguished_name.push(DnType::CommonName, "Cupola authority of this installation");
     authority.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];

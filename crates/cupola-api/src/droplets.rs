@@ -1,0 +1,129 @@
+//! `/v3/droplets`, and the droplets of an app and of a package.
+
+mod present;
+
+use axum::{
+    Json, Router,
+    extract::State,
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use cupola_control::{Owners, caller::Caller, droplets::ShownDroplet};
+use cupola_domain::ids::{AppId, DropletId, PackageId};
+use cupola_ports::store::{Condition, Direction};
+use cupola_wire::packages::UpdateMetadata;
+
+use crate::{
+    Api,
+    error::ApiFailure,
+    extract::{Authenticated, Body, Id},
+    jobs::accepted,
+    list::ListQuery,
+    metadata,
+};
+
+pub(crate) fn routes() -> Router<Api> {
+    Router::new()
+        .route("/v3/droplets", get(list))
+        .route("/v3/apps/{guid}/droplets", get(list_of_app))
+        .route("/v3/apps/{guid}/droplets/current", get(current))
+        .route("/v3/droplets/{guid}", get(show).patch(update).delete(delete))
+}
+
+async fn list(
+    State(api): State<Api>,
+    Authenticated(caller): Authenticated,
+    mut query: ListQuery,
+) -> Result<Response, ApiFailure> {
+    let owners = query.take_owners();
+    page(&api, &caller, &owners, query.filter("app_guids", "app_id")).await
+}
+
+async fn list_of_app(
+    State(api): State<Api>,
+    Authenticated(caller): Authenticated,
+    Id(app): Id<AppId>,
+    mut query: ListQuery,
+) -> Result<Response, ApiFailure> {
+    let placed = api.control.app(&caller, app).await?;
+    let of_app = Condition::In("app_id", vec![app.to_string().into()]);
+    let only_current = query.take("current").is_some_and(|text| text == "true");
+    let query = match placed.app.current_droplet {
+        _ if !only_current => query,
+        Some(id) => query.and(Condition::In("id", vec![id.to_string().into()])),
+        None => query.nothing("id"),
+    };
+    page(&api, &caller, &Owners::default(), query.and(of_app)).await
+}
+
+pub(crate) async fn list_of_package(
+    State(api): State<Api>,
+    Authenticated(caller): Authenticated,
+    Id(package): Id<PackageId>,
+    query: ListQuery,
+) -> Result<Response, ApiFailure> {
+    api.control.package(&caller, package).await?;
+    let of_package = Condition::In("package_id", vec![package.to_string().into()]);
+    page(&api, &caller, &Owners::default(), query.and(of_package)).await
+}
+
+async fn page(
+    api: &Api,
+    caller: &Caller,
+    owners: &Owners,
+    mut query: ListQuery,
+) -> Result<Response, ApiFailure> {
+    // Droplets are written when they are staged, so that they have no other state.
+    let states = query.take_list("states");
+    let query = query.filter("guids", "id");
+    let query = match states {
+        Some(states) if !states.iter().any(|state| state == "STAGED") => query.nothing("id"),
+        _ => query,
+    };
+    let orderable: &[&str] = &["created_at", "updated_at"];
+    let (request, presenter) = query.finish(orderable, ("created_at", Direction::Ascending))?;
+    let page = api.control.list_droplets(caller, owners, &request).await?;
+    let present = |droplet| {
+        present::droplet(api, &ShownDroplet { droplet, shows_commands: false }, "IN LISTS")
+    };
+    Ok(Json(presenter.present(api, page, present)).into_response())
+}
+
+async fn show(
+    State(api): State<Api>,
+    Authenticated(caller): Authenticated,
+    Id(id): Id<DropletId>,
+) -> Result<Response, ApiFailure> {
+    let shown = api.control.droplet(&caller, id).await?;
+    Ok(Json(present::droplet(&api, &shown, "")).into_response())
+}
+
+async fn current(
+    State(api): State<Api>,
+    Authenticated(caller): Authenticated,
+    Id(app): Id<AppId>,
+) -> Result<Response, ApiFailure> {
+    let shown = api.control.current_droplet(&caller, app).await?;
+    Ok(Json(present::droplet(&api, &shown, "")).into_response())
+}
+
+async fn update(
+    State(api): State<Api>,
+    Authenticated(caller): Authenticated,
+    Id(id): Id<DropletId>,
+    Body(body): Body<UpdateMetadata>,
+) -> Result<Response, ApiFailure> {
+    let change = metadata::change(body.metadata)?;
+    let droplet = api.control.update_droplet(&caller, id, change).await?;
+    let shown = ShownDroplet { droplet, shows_commands: true };
+    Ok(Json(present::droplet(&api, &shown, "")).into_response())
+}
+
+async fn delete(
+    State(api): State<Api>,
+    Authenticated(caller): Authenticated,
+    Id(id): Id<DropletId>,
+) -> Result<Response, ApiFailure> {
+    let job = api.control.delete_droplet(&caller, id).await?;
+    Ok(accepted(&api, &job))
+}

@@ -1,0 +1,72 @@
+//! How a droplet is written.
+
+use cupola_control::droplets::ShownDroplet;
+use cupola_domain::{apps::Lifecycle, droplets::UsedBuildpack};
+use cupola_wire::{
+    droplets::{self, DropletBuildpack, DropletRelationships},
+    list::{Link, ToOne},
+    packages::Checksum,
+};
+
+use crate::{Api, apps::present::lifecycle, metadata};
+
+/// `hidden` is what the text in place of a command ends with.
+pub(super) fn droplet(api: &Api, shown: &ShownDroplet, hidden: &str) -> droplets::Droplet {
+    let droplet = &shown.droplet;
+    let contents = &droplet.contents;
+    let own = format!("/v3/droplets/{}", droplet.id);
+    let assign = format!("/v3/apps/{}/relationships/current_droplet", droplet.app_id);
+    let mut links = api.links([
+        ("self", own.clone()),
+        ("app", format!("/v3/apps/{}", droplet.app_id)),
+        ("download", format!("{own}/download")),
+    ]);
+    let href = format!("{}{assign}", api.control.settings().external_url);
+    let assign = Link { href, method: Some("PATCH".to_owned()) };
+    links.insert("assign_current_droplet".to_owned(), assign);
+    if let Some(package) = droplet.package_id {
+        links.extend(api.links([("package", format!("/v3/packages/{package}"))]));
+    }
+    let hide = |command: &String| {
+        if shown.shows_commands {
+            command.clone()
+        } else {
+            format!("[PRIVATE DATA HIDDEN {hidden}").trim_end().to_owned() + "]"
+        }
+    };
+    let process_types =
+        contents.process_types.iter().map(|(kind, command)| (kind.clone(), hide(command)));
+    droplets::Droplet {
+        guid: droplet.id.to_string(),
+        state: "STAGED".to_owned(),
+        error: None,
+        lifecycle: lifecycle(&Lifecycle {
+            buildpacks: contents.buildpacks.iter().map(|used| used.name.clone()).collect(),
+            stack: contents.stack.clone(),
+        }),
+        execution_metadata: String::new(),
+        process_types: process_types.collect(),
+        checksum: Checksum {
+            kind: "sha256".to_owned(),
+            // The app's own layer is the last one, and differs whenever the droplet does.
+            value: contents.layers.last().map(|layer| layer.hex().to_owned()),
+        },
+        buildpacks: contents.buildpacks.iter().map(buildpack).collect(),
+        stack: contents.stack.clone(),
+        image: None,
+        relationships: DropletRelationships { app: ToOne::to(droplet.app_id) },
+        metadata: metadata::present(&droplet.metadata),
+        created_at: droplet.created_at.rfc3339(),
+        updated_at: droplet.updated_at.rfc3339(),
+        links,
+    }
+}
+
+fn buildpack(used: &UsedBuildpack) -> DropletBuildpack {
+    DropletBuildpack {
+        name: used.name.clone(),
+        detect_output: used.detect_output.clone(),
+        buildpack_name: used.buildpack_name.clone(),
+        version: used.version.clone(),
+    }
+}

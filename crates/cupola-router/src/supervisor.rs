@@ -1,0 +1,444 @@
+//! Starts the router process, keeps its listening sockets, and starts it again if it dies.
+//!
+//! The sockets are bound here and handed over, so that they stay open while the router is replaced:
+//! clients wait in the kernel's queue instead of being refused. A router that outlived an earlier
+//! control is adopted: it gives copies of its sockets back.
+//!
+//! Invariant: dropping a `RouterProcess` leaves the router running. Only `stop` ends it.
+
+use std::{
+    collections::HashSet,
+    ffi::OsString,
+    fs, io,
+    net::{SocketAddr, TcpListener},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::net::UnixStream,
+    },
+    path::{Path, PathBuf},
+    process::Stdio,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use serde::{Deserialize, Serialize};
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    process::{Child, Command},
+    sync::watch,
+    task::{AbortHandle, spawn_blocking},
+    time::{sleep, timeout},
+};
+
+use crate::{
+    args::{Listen, RouterArgs},
+    control::protocol::{self, FromRouter, PROTOCOL, ToRouter},
+    limits::Limits,
+};
+
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+const READY_WITHIN: Duration = Duration::from_secs(10);
+/// Added to a drain before the router is killed.
+const KILL_AFTER: Duration = Duration::from_secs(5);
+const BACKOFF: Duration = Duration::from_millis(100);
+const BACKOFF_MAX: Duration = Duration::from_secs(5);
+
+/// How to start a router.
+#[derive(Clone, Debug)]
+pub struct RouterConfig {
+    /// The program and what makes it take the role, usually this program and `router`.
+    pub exe: PathBuf,
+    pub role: Vec<OsString>,
+    pub addresses: Vec<SocketAddr>,
+    pub state_dir: PathBuf,
+    pub control_socket: PathBuf,
+    /// User and group to become when started as root.
+    pub uid: u32,
+    pub workers: Option<usize>,
+    pub limits: Limits,
+    /// Where its own log goes, appended; else to this process's standard error.
+    pub log_file: Option<PathBuf>,
+}
+
+impl RouterConfig {
+    /// `exe router`, with defaults for the rest.
+    pub fn new(
+        exe: impl Into<PathBuf>,
+        addresses: Vec<SocketAddr>,
+        state_dir: impl Into<PathBuf>,
+        control_socket: impl Into<PathBuf>,
+    ) -> Self {
+        let args = RouterArgs::new(Listen::Stdin, state_dir.into(), control_socket.into());
+        Self {
+            exe: exe.into(),
+            role: vec!["router".into()],
+            addresses,
+            state_dir: args.state_dir,
+            control_socket: args.control_socket,
+            uid: args.uid,
+            workers: None,
+            limits: args.limits,
+            log_file: None,
+        }
+    }
+
+    fn args(&self) -> RouterArgs {
+        RouterArgs {
+            listen: Listen::Stdin,
+            state_dir: self.state_dir.clone(),
+            control_socket: self.control_socket.clone(),
+            uid: self.uid,
+            workers: self.workers,
+            limits: self.limits.clone(),
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum RouterProcessError {
+    #[error(
+        "cannot listen on {address}: another program does; stop it, or choose another --router-addr"
+    )]
+    Occupied { address: SocketAddr },
+    #[error("cannot listen on {address}")]
+    Listen {
+        address: SocketAddr,
+        #[source]
+        source: io::Error,
+    },
+    #[error("cannot start the router {}", exe.display())]
+    Spawn {
+        exe: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("the router ended with {status} before it answered; its log says why")]
+    Ended { status: String },
+    #[error(
+        "the router does not answer on \"{}\" within {} s; its log says why",
+        socket.display(),
+        READY_WITHIN.as_secs()
+    )]
+    NotReady { socket: PathBuf },
+    #[error("cannot stop the router with process id {pid}")]
+    Stop {
+        pid: u32,
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Said on the standard input of a new router, with the listening sockets.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Handover {}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RouterStatus {
+    /// None while it is being started again.
+    pub pid: Option<u32>,
+    /// How often it died and was started again.
+    pub restarts: u64,
+    /// It was running already.
+    pub was_adopted: bool,
+}
+
+/// A running router under supervision.
+pub struct RouterProcess {
+    config: Arc<RouterConfig>,
+    addresses: Vec<SocketAddr>,
+    status: watch::Receiver<RouterStatus>,
+    supervision: AbortHandle,
+}
+
+impl RouterProcess {
+    /// Adopts the router that answers on the control socket, or starts one. Returns when it serves.
+    pub async fn start(config: RouterConfig) -> Result<Self, RouterProcessError> {
+        let running = ask_for_listeners(&config.control_socket).await;
+        let (listeners, adopted) = match running {
+            Some(running) if running.fits(&config) => (running.listeners, Some(running.pid)),
+            Some(running) => (replace(running, &config).await?, None),
+            None => (bind(&config.addresses, Vec::new())?, None),
+        };
+        let addresses = listeners.iter().filter_map(|it| it.local_addr().ok()).collect();
+        let (sender, status) = watch::channel(RouterStatus::default());
+        let config = Arc::new(config);
+        let supervisor = Supervisor { config: config.clone(), listeners, status: sender };
+        let router = match adopted {
+            Some(pid) => {
+                tracing::info!(pid, "adopted the running router");
+                supervisor.publish(|status| status.was_adopted = true);
+                Running::Adopted(open_process(pid).map_err(|source| stop_error(pid, source))?, pid)
+            }
+            None => {
+                let mut child = supervisor.spawn()?;
+                wait_until_ready(&config.control_socket, &mut child).await?;
+                Running::Child(child)
+            }
+        };
+        supervisor.publish(|status| status.pid = router.pid());
+        let supervision = tokio::spawn(supervisor.run(router)).abort_handle();
+        Ok(Self { config, addresses, status, supervision })
+    }
+
+    /// Where it listens, with the port numbers that were chosen for port 0.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    pub fn status(&self) -> watch::Receiver<RouterStatus> {
+        self.status.clone()
+    }
+
+    /// Drains and ends the router. Its listening sockets are closed.
+    pub async fn stop(self, within: Duration) -> Result<(), RouterProcessError> {
+        self.supervision.abort();
+        Self::stop_running(&self.config.control_socket, within).await.map(drop)
+    }
+
+    /// Drains and ends whatever router answers on `control_socket`; false if none does. For
+    /// `cupola down`, which did not start it.
+    pub async fn stop_running(
+        control_socket: &Path,
+        within: Duration,
+    ) -> Result<bool, RouterProcessError> {
+        let Some(running) = ask_for_listeners(control_socket).await else { return Ok(false) };
+        let pid = running.pid;
+        drop(running.listeners);
+        let process = match open_process(pid) {
+            Ok(process) => process,
+            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error()) => {
+                return Ok(true);
+            }
+            Err(source) => return Err(stop_error(pid, source)),
+        };
+        tell_to_drain(control_socket, within).await;
+        if timeout(within + KILL_AFTER, process.readable()).await.is_err() {
+            tracing::warn!(pid, "the router did not end in time; killing it");
+            pidfd_send_signal(process.get_ref(), Signal::KILL)
+                .map_err(|errno| stop_error(pid, errno.into()))?;
+            let _ended = process.readable().await;
+        }
+        Ok(true)
+    }
+}
+
+impl Drop for RouterProcess {
+    fn drop(&mut self) {
+        self.supervision.abort();
+    }
+}
+
+fn stop_error(pid: u32, source: io::Error) -> RouterProcessError {
+    RouterProcessError::Stop { pid, source }
+}
+
+/// A router that answered.
+struct Answered {
+    protocol: u32,
+    pid: u32,
+    addresses: Vec<SocketAddr>,
+    listeners: Vec<TcpListener>,
+}
+
+impl Answered {
+    fn fits(&self, config: &RouterConfig) -> bool {
+        let wanted = &config.addresses;
+        let is_wanted = |actual: &SocketAddr| wanted.iter().any(|wanted| is_same(wanted, actual));
+        self.protocol == PROTOCOL
+            && self.addresses.len() == wanted.len()
+            && self.addresses.iter().all(is_wanted)
+    }
+}
+
+/// Port 0 asks for any.
+fn is_same(wanted: &SocketAddr, actual: &SocketAddr) -> bool {
+    wanted.ip() == actual.ip() && (wanted.port() == 0 || wanted.port() == actual.port())
+}
+
+async fn ask_for_listeners(control_socket: &Path) -> Option<Answered> {
+    let socket = control_socket.to_owned();
+    let asked = spawn_blocking(move || ask(&socket, &ToRouter::Listeners)).await;
+    let (answer, fds) = asked.ok()?.ok()?;
+    let FromRouter::Listeners { protocol, pid, addresses } = answer else { return None };
+    let listeners = fds.into_iter().map(TcpListener::from).collect();
+    Some(Answered { protocol, pid, addresses, listeners })
+}
+
+fn ask(socket: &Path, question: &ToRouter) -> io::Result<(FromRouter, Vec<OwnedFd>)> {
+    use io::Write;
+
+    let mut stream = UnixStream::connect(socket)?;
+    stream.set_read_timeout(Some(ANSWER_WITHIN))?;
+    stream.set_write_timeout(Some(ANSWER_WITHIN))?;
+    stream.write_all(&protocol::encode(question)?)?;
+    protocol::receive_with_fds(&stream)
+}
+
+async fn tell_to_drain(control_socket: &Path, within: Duration) {
+    let socket = control_socket.to_owned();
+    let deadline_ms = u64::try_from(within.as_millis()).ok();
+    let told = spawn_blocking(move || ask(&socket, &ToRouter::Drain { deadline_ms })).await;
+    if let Ok(Err(error)) = told {
+        tracing::warn!(%error, "the router could not be told to drain");
+    }
+}
+
+/// The old router does not fit: it drains on its own while a new one takes over what both listen on.
+async fn replace(
+    running: Answered,
+    config: &RouterConfig,
+) -> Result<Vec<TcpListener>, RouterProcessError> {
+    tracing::info!(pid = running.pid, "replacing a router with other addresses or protocol");
+    tell_to_drain(&config.control_socket, Duration::from_millis(config.limits.drain_ms)).await;
+    bind(&config.addresses, running.listeners)
+}
+
+fn bind(
+    wanted: &[SocketAddr],
+    mut at_hand: Vec<TcpListener>,
+) -> Result<Vec<TcpListener>, RouterProcessError> {
+    let mut taken = HashSet::new();
+    let mut bind_one = |address: &SocketAddr| {
+        let fits = |held: &TcpListener| {
+            held.local_addr().is_ok_and(|held| is_same(address, &held) && taken.insert(held))
+        };
+        if let Some(position) = at_hand.iter().position(fits) {
+            return Ok(at_hand.swap_remove(position));
+        }
+        TcpListener::bind(address).map_err(|source| match source.kind() {
+            io::ErrorKind::AddrInUse => RouterProcessError::Occupied { address: *address },
+            _ => RouterProcessError::Listen { address: *address, source },
+        })
+    };
+    wanted.iter().map(&mut bind_one).collect()
+}
+
+fn open_process(pid: u32) -> io::Result<AsyncFd<OwnedFd>> {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    let pid = pid.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+    AsyncFd::with_interest(pidfd_open(pid, PidfdFlags::empty())?, Interest::READABLE)
+}
+
+async fn wait_until_ready(socket: &Path, child: &mut Child) -> Result<(), RouterProcessError> {
+    let deadline = Instant::now() + READY_WITHIN;
+    while Instant::now() < deadline {
+        if let Some(answered) = ask_for_listeners(socket).await
+            && Some(answered.pid) == child.id()
+        {
+            return Ok(());
+        }
+        if let Ok(Some(status)) = child.try_wait() {
+            return Err(RouterProcessError::Ended { status: status.to_string() });
+        }
+        sleep(Duration::from_millis(5)).await;
+    }
+    // Half started is worse than not started.
+    if let Err(error) = child.start_kill() {
+        tracing::warn!(%error, "cannot kill a router that does not answer");
+    }
+    Err(RouterProcessError::NotReady { socket: socket.to_owned() })
+}
+
+enum Running {
+    Child(Child),
+    Adopted(AsyncFd<OwnedFd>, u32),
+}
+
+impl Running {
+    fn pid(&self) -> Option<u32> {
+        match self {
+            Self::Child(child) => child.id(),
+            Self::Adopted(_, pid) => Some(*pid),
+        }
+    }
+
+    async fn ended(&mut self) -> String {
+        match self {
+            Self::Child(child) => match child.wait().await {
+                Ok(status) => status.to_string(),
+                Err(error) => error.to_string(),
+            },
+            Self::Adopted(process, _) => match process.readable().await {
+                Ok(_) => "unknown status".to_owned(),
+                Err(error) => error.to_string(),
+            },
+        }
+    }
+}
+
+struct Supervisor {
+    config: Arc<RouterConfig>,
+    listeners: Vec<TcpListener>,
+    status: watch::Sender<RouterStatus>,
+}
+
+impl Supervisor {
+    fn publish(&self, change: impl FnOnce(&mut RouterStatus)) {
+        self.status.send_modify(change);
+    }
+
+    async fn run(self, mut router: Running) {
+        let mut backoff = Duration::ZERO;
+        loop {
+            let started = Instant::now();
+            let status = router.ended().await;
+            // At once, unless it cannot stay up.
+            backoff = match started.elapsed() {
+                lived if lived > BACKOFF_MAX => Duration::ZERO,
+                _ if backoff.is_zero() => BACKOFF,
+                _ => (backoff * 2).min(BACKOFF_MAX),
+            };
+            tracing::error!(pid = ?router.pid(), status, "the router died; starting it again");
+            self.publish(|status| {
+                status.pid = None;
+                status.restarts += 1;
+            });
+            router = self.spawn_again(&mut backoff).await;
+            self.publish(|status| {
+                (status.pid, status.was_adopted) = (router.pid(), false);
+            });
+        }
+    }
+
+    async fn spawn_again(&self, backoff: &mut Duration) -> Running {
+        loop {
+            if *backoff > BACKOFF {
+                sleep(*backoff).await;
+            }
+            match self.spawn() {
+                Ok(child) => return Running::Child(child),
+                Err(error) => {
+                    tracing::error!(%error, "the router cannot be started; trying again");
+                    *backoff = (*backoff * 2).clamp(BACKOFF * 2, BACKOFF_MAX);
+                }
+            }
+        }
+    }
+
+    fn spawn(&self) -> Result<Child, RouterProcessError> {
+        self.try_spawn().map_err(|source| {
+            let exe = self.config.exe.clone();
+            RouterProcessError::Spawn { exe, source }
+        })
+    }
+
+    fn try_spawn(&self) -> io::Result<Child> {
+        let (ours, theirs) = UnixStream::pair()?;
+        let fds: Vec<_> = self.listeners.iter().map(AsFd::as_fd).collect();
+        protocol::send_with_fds(&ours, &Handover {}, &fds)?;
+        let stderr = match &self.config.log_file {
+            Some(path) => fs::OpenOptions::new().create(true).append(true).open(path)?.into(),
+            None => Stdio::inherit(),
+        };
+        Command::new(&self.config.exe)
+            .args(&self.config.role)
+            .args(self.config.args().to_args())
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .stdout(Stdio::null())
+            .stderr(stderr)
+            // Ctrl-C at the terminal is for control only.
+            .process_group(0)
+            .spawn()
+    }
+}

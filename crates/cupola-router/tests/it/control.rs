@@ -1,0 +1,174 @@
+//! Tables go in, reports and access lines come out.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use cupola_domain::{ids::InstanceId, route_table::RouteTable};
+use cupola_ports::data_plane::DataPlane;
+use cupola_router::RouterClient;
+use tokio::time::timeout;
+
+use crate::support::{App, PATIENCE, TestRouter, kill, ok, route};
+
+#[tokio::test]
+async fn in_flight_is_reported_and_falls_to_zero_at_once() {
+    let router = TestRouter::with(|limits| limits.report_ms = 60_000).await;
+    let release = Arc::<tokio::sync::Notify>::default();
+    let wait = release.clone();
+    let app = App::raw(move |_, mut stream| {
+        let wait = wait.clone();
+        async move {
+            tokio::io::AsyncReadExt::read(&mut stream, &mut [0; 4096]).await.unwrap();
+            wait.notified().await;
+            tokio::io::AsyncWriteExt::write_all(&mut stream, ok("late").as_bytes()).await.unwrap();
+        }
+    })
+    .await;
+    router.serve([route("a.test", vec![app.endpoint.clone()])]).await;
+
+    let mut client = router.connect().await;
+    client.send("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").await;
+    // The route goes, the request stays. A served table is reported at once.
+    crate::support::eventually("the request is on its way", async || app.connections() == 1).await;
+    router.serve([]).await;
+    let busy = router.report(|report| report.instances.contains_key(&app.id())).await;
+    release.notify_one();
+    let answer = client.answer().await;
+    let idle = router.report(|report| report.instances[&app.id()].in_flight == 0).await;
+
+    assert_eq!(busy.instances[&app.id()].in_flight, 1);
+    assert_eq!(answer.text(), "late");
+    assert_eq!(idle.instances[&app.id()].requests, 1);
+}
+
+#[tokio::test]
+async fn access_lines_arrive_with_app_and_index() {
+    let router = TestRouter::start().await;
+    let mut lines = router.client.access_log().unwrap();
+    let app = App::saying("hello").await;
+    let (key, entry) = route("a.test", vec![app.endpoint.clone()]);
+    let app_id = entry.rules[0].groups[0].app_id;
+    router.serve([(key, entry)]).await;
+
+    let mut client = router.connect().await;
+    client.send("POST /x?y HTTP/1.1\r\nHost: a.test\r\nUser-Agent: me\r\nContent-Length: 3\r\n\r\nabc").await;
+    let answer = client.answer().await;
+    let line = timeout(PATIENCE, lines.recv()).await.unwrap().unwrap();
+
+    assert_eq!((line.app_id, line.index), (app_id, 0));
+    assert!(line.text.starts_with("a.test - [20"), "{}", line.text);
+    assert!(line.text.contains("Z] \"POST /x?y HTTP/1.1\" 200 3 5 \"-\" \"me\" \"127.0.0.1:"), "{}", line.text);
+    let request_id = answer.header("X-Vcap-Request-Id").unwrap();
+    assert!(line.text.contains(&format!(
+        "\"{}\" x_forwarded_for:\"127.0.0.1\" x_forwarded_proto:\"http\" vcap_request_id:\"{request_id}\" response_time:0.",
+        app.endpoint.address
+    )), "{}", line.text);
+    assert!(line.text.ends_with(&format!(
+        "app_id:\"{app_id}\" app_index:\"0\" instance_id:\"{}\" route_service_url:\"-\" x_cf_routererror:\"-\"",
+        app.id()
+    )), "{}", line.text);
+}
+
+#[tokio::test]
+async fn stale_epoch_and_version_are_refused() {
+    let router = TestRouter::start().await;
+    let app = App::saying("hi").await;
+    let routes = [route("a.test", vec![app.endpoint.clone()])].into_iter().collect();
+    router.apply(RouteTable { epoch: 5, version: 9, routes }).await;
+    router.report(|report| report.serving == Some((5, 9))).await;
+
+    let old = RouterClient::start(&router.config.control_socket);
+    old.apply(Arc::new(RouteTable { epoch: 4, version: 99, ..RouteTable::default() })).await.unwrap();
+    let mut report = old.report();
+    timeout(PATIENCE, report.wait_for(|report| report.serving.is_some())).await.unwrap().unwrap();
+    drop(old);
+    let older = RouterClient::start(&router.config.control_socket);
+    older.apply(Arc::new(RouteTable { epoch: 5, version: 8, ..RouteTable::default() })).await.unwrap();
+    let mut report = older.report();
+    timeout(PATIENCE, report.wait_for(|report| report.serving.is_some())).await.unwrap().unwrap();
+
+    assert_eq!(report.borrow().serving, Some((5, 9)));
+    assert_eq!(router.get("a.test", "/").await.status, 200);
+}
+
+#[tokio::test]
+async fn routes_go_on_while_control_is_away_and_it_catches_up_after() {
+    let router = TestRouter::start().await;
+    let app = App::saying("hi").await;
+    router.serve([route("a.test", vec![app.endpoint.clone()])]).await;
+
+    // A new control, as after a restart: its first word is its whole table.
+    let next = RouterClient::start(&router.config.control_socket);
+    let mut lines = next.access_log().unwrap();
+    let routes = [route("b.test", vec![app.endpoint.clone()])].into_iter().collect();
+    next.apply(Arc::new(RouteTable { epoch: 2, version: 1, routes })).await.unwrap();
+    let mut report = next.report();
+    timeout(PATIENCE, report.wait_for(|report| report.serving == Some((2, 1)))).await.unwrap().unwrap();
+
+    assert_eq!(router.get("a.test", "/").await.status, 404);
+    assert_eq!(router.get("b.test", "/").await.status, 200);
+    assert!(timeout(PATIENCE, lines.recv()).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn report_is_unknown_not_zero_while_the_router_is_away() {
+    let router = TestRouter::start().await;
+    let app = App::saying("hi").await;
+    router.serve([route("a.test", vec![app.endpoint.clone()])]).await;
+    let mut reports = router.client.report();
+    reports.borrow_and_update();
+
+    kill(router.pid());
+
+    let away = timeout(PATIENCE, reports.wait_for(|report| report.serving.is_none())).await;
+    assert!(away.unwrap().unwrap().instances.is_empty());
+    router.report(|report| report.serving == Some((1, 1))).await;
+}
+
+#[tokio::test]
+async fn small_change_in_ten_thousand_routes_is_served_quickly() {
+    let router = TestRouter::start().await;
+    let app = App::saying("hi").await;
+    let mut routes: Vec<_> = (0..10_000)
+        .map(|number| route(&format!("app{number}.test"), vec![app.endpoint.clone()]))
+        .collect();
+    router.serve(routes.clone()).await;
+
+    let mut worst = Duration::ZERO;
+    for number in 0..5 {
+        routes[number] = route(&format!("new{number}.test"), vec![app.endpoint.clone()]);
+        let started = Instant::now();
+        router.serve(routes.clone()).await;
+        worst = worst.max(started.elapsed());
+    }
+
+    assert_eq!(router.get("app9999.test", "/").await.status, 200);
+    assert_eq!(router.get("app0.test", "/").await.status, 404);
+    assert_eq!(router.get("new0.test", "/").await.status, 200);
+    // Debug build, two shared cores; the whole table alone takes longer than this.
+    assert!(worst < Duration::from_millis(1500), "{worst:?}");
+}
+
+#[tokio::test]
+async fn tunnels_of_an_unknown_instance_are_no_error() {
+    let router = TestRouter::start().await;
+    router.serve([]).await;
+
+    router.client.close_tunnels(InstanceId::random()).await.unwrap();
+
+    let nobody = RouterClient::start(router.directory.path().join("no.sock"));
+    let error = nobody.close_tunnels(InstanceId::random()).await.unwrap_err();
+    assert!(error.to_string().contains("close the tunnels of instance"), "{error}");
+}
+
+#[tokio::test]
+async fn control_socket_is_for_its_owner_only() {
+    use std::os::unix::fs::PermissionsExt;
+    let router = TestRouter::start().await;
+
+    let mode = std::fs::metadata(&router.config.control_socket).unwrap().permissions().mode();
+
+    assert_eq!(mode & 0o777, 0o600);
+}

@@ -1,0 +1,255 @@
+//! Start, death, adoption, drain and end of the router process.
+
+use std::time::{Duration, Instant};
+
+use cupola_ports::data_plane::DataPlane;
+use cupola_router::{RouterClient, RouterProcess, RouterProcessError};
+use futures_util::StreamExt;
+use tokio::time::timeout;
+
+use crate::support::{App, PATIENCE, RawClient, Reply, TestRouter, eventually, kill, ok, route};
+
+#[tokio::test]
+async fn killed_router_is_back_at_once_and_serves_from_the_saved_table() {
+    let mut router = TestRouter::start().await;
+    let app = App::saying("hi").await;
+    router.serve([route("a.test", vec![app.endpoint.clone()])]).await;
+    let saved = router.config.state_dir.join("routes.json");
+    eventually("the table is saved", async || {
+        std::fs::read_to_string(&saved).is_ok_and(|text| text.contains("\"version\":1,\"routes\""))
+    })
+    .await;
+    // Control is away, so that only the saved table can be served.
+    router.client = RouterClient::start(router.directory.path().join("nobody.sock"));
+    let first = router.pid();
+
+    kill(first);
+    // No connection is refused meanwhile: the listening socket never closes.
+    let answer = router.get("a.test", "/").await;
+
+    assert_eq!(answer.text(), "hi");
+    eventually("the new process is known", async || {
+        router.process.as_ref().unwrap().status().borrow().pid.is_some_and(|pid| pid != first)
+    })
+    .await;
+    assert_eq!(router.process.as_ref().unwrap().status().borrow().restarts, 1);
+}
+
+#[tokio::test]
+async fn instance_that_died_meanwhile_is_passed_over_after_a_restart() {
+    let mut router = TestRouter::start().await;
+    let (alive, dead) = (App::saying("alive").await, App::saying("dead").await);
+    let endpoints = vec![alive.endpoint.clone(), dead.endpoint.clone()];
+    router.serve([route("a.test", endpoints)]).await;
+    let saved = router.config.state_dir.join("routes.json");
+    eventually("the table is saved", async || saved.exists()).await;
+    router.client = RouterClient::start(router.directory.path().join("nobody.sock"));
+    drop(dead);
+
+    kill(router.pid());
+
+    for _ in 0..6 {
+        assert_eq!(router.get("a.test", "/").await.text(), "alive");
+    }
+}
+
+#[tokio::test]
+async fn router_outlives_control_and_is_adopted_by_the_next() {
+    let mut router = TestRouter::start().await;
+    let app = App::saying("hi").await;
+    router.serve([route("a.test", vec![app.endpoint.clone()])]).await;
+    let pid = router.pid();
+
+    drop(router.process.take());
+    let while_away = router.get("a.test", "/").await;
+    let next = RouterProcess::start(router.config.clone()).await.unwrap();
+    let status = *next.status().borrow();
+    router.process = Some(next);
+
+    assert_eq!(while_away.text(), "hi");
+    assert_eq!((status.pid, status.was_adopted), (Some(pid), true));
+    // The sockets came back: the adopted router can be replaced without refusing anybody.
+    kill(pid);
+    assert_eq!(router.get("a.test", "/").await.text(), "hi");
+}
+
+#[tokio::test]
+async fn address_of_another_program_is_named() {
+    let other = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = other.local_addr().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let config = cupola_router::RouterConfig::new(
+        env!("CARGO_BIN_EXE_cupola-router"),
+        vec![address],
+        directory.path().join("state"),
+        directory.path().join("router.sock"),
+    );
+
+    let error = RouterProcess::start(config).await.err().unwrap();
+
+    assert!(matches!(error, RouterProcessError::Occupied { .. }));
+    assert_eq!(
+        error.to_string(),
+        format!("cannot listen on {address}: another program does; stop it, or choose another --router-addr")
+    );
+}
+
+#[tokio::test]
+async fn drain_finishes_what_is_under_way_and_takes_nothing_new() {
+    let mut router = TestRouter::start().await;
+    let (release, released) = tokio::sync::oneshot::channel::<()>();
+    let released = std::sync::Mutex::new(Some(released));
+    let app = App::raw(move |_, mut stream| {
+        let released = released.lock().unwrap().take().unwrap();
+        async move {
+            tokio::io::AsyncReadExt::read(&mut stream, &mut [0; 4096]).await.unwrap();
+            released.await.unwrap();
+            tokio::io::AsyncWriteExt::write_all(&mut stream, ok("late").as_bytes()).await.unwrap();
+        }
+    })
+    .await;
+    router.serve([route("a.test", vec![app.endpoint.clone()])]).await;
+    let mut idle = router.connect().await;
+    idle.send("GET / HTTP/1.1\r\nHost: nowhere.test\r\n\r\n").await;
+    idle.answer().await;
+    let mut busy = router.connect().await;
+    busy.send("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").await;
+    router.report(|report| report.instances[&app.id()].in_flight == 1).await;
+
+    let stopping = tokio::spawn(router.process.take().unwrap().stop(Duration::from_secs(10)));
+    let (idle_rest, _) = idle.rest().await;
+    eventually("new connections are refused", async || {
+        tokio::net::TcpStream::connect(router.address()).await.is_err()
+    })
+    .await;
+    release.send(()).unwrap();
+    let answer = busy.answer().await;
+
+    assert!(idle_rest.is_empty());
+    assert_eq!((answer.text(), answer.header("Connection")), ("late", Some("close")));
+    timeout(PATIENCE, stopping).await.unwrap().unwrap().unwrap();
+    assert!(!RouterProcess::stop_running(&router.config.control_socket, Duration::ZERO).await.unwrap());
+}
+
+#[tokio::test]
+async fn drain_ends_at_its_deadline_and_tells_websockets_1001() {
+    let mut router = TestRouter::start().await;
+    let app = App::raw(|_, stream| async move {
+        if let Ok(mut socket) = tokio_tungstenite::accept_async(stream).await {
+            while let Some(Ok(_)) = socket.next().await {}
+        }
+    })
+    .await;
+    let hanging = App::start(|_| Reply::Silence).await;
+    router
+        .serve([
+            route("a.test", vec![app.endpoint.clone()]),
+            route("b.test", vec![hanging.endpoint.clone()]),
+        ])
+        .await;
+    let mut request = tokio_tungstenite::tungstenite::client::IntoClientRequest::into_client_request(
+        format!("ws://{}/", router.address()),
+    )
+    .unwrap();
+    request.headers_mut().insert("Host", "a.test".parse().unwrap());
+    let stream = tokio::net::TcpStream::connect(router.address()).await.unwrap();
+    let (mut socket, _) = tokio_tungstenite::client_async(request, stream).await.unwrap();
+    let mut stuck = router.connect().await;
+    stuck.send("GET / HTTP/1.1\r\nHost: b.test\r\n\r\n").await;
+    router.report(|report| report.instances[&hanging.id()].in_flight == 1).await;
+
+    let started = Instant::now();
+    let stopping = tokio::spawn(router.process.take().unwrap().stop(Duration::from_millis(300)));
+    let close = timeout(PATIENCE, socket.next()).await.unwrap().unwrap().unwrap();
+
+    let tokio_tungstenite::tungstenite::Message::Close(Some(frame)) = close else {
+        panic!("{close:?}");
+    };
+    assert_eq!(u16::from(frame.code), 1001);
+    assert!(started.elapsed() >= Duration::from_millis(300));
+    timeout(PATIENCE, stopping).await.unwrap().unwrap().unwrap();
+    assert!(stuck.try_answer(true).await.is_none());
+}
+
+#[tokio::test]
+async fn sigterm_drains_and_the_signals_of_a_terminal_do_nothing() {
+    use rustix::process::{Pid, Signal, kill_process};
+    let mut router = TestRouter::start().await;
+    let app = App::saying("hi").await;
+    router.serve([route("a.test", vec![app.endpoint.clone()])]).await;
+    let pid = Pid::from_raw(router.pid() as i32).unwrap();
+    let mut client = router.connect().await;
+
+    kill_process(pid, Signal::INT).unwrap();
+    kill_process(pid, Signal::HUP).unwrap();
+    client.send("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").await;
+    let after_signals = client.answer().await;
+    drop(router.process.take());
+    kill_process(pid, Signal::TERM).unwrap();
+
+    assert_eq!(after_signals.text(), "hi");
+    let (rest, _) = client.rest().await;
+    assert!(rest.is_empty());
+    eventually("the socket is closed", async || {
+        tokio::net::TcpStream::connect(router.address()).await.is_err()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn other_addresses_replace_the_running_router_without_losing_the_common_one() {
+    let mut router = TestRouter::start().await;
+    let app = App::saying("hi").await;
+    router.serve([route("a.test", vec![app.endpoint.clone()])]).await;
+    let old = router.pid();
+    drop(router.process.take());
+
+    let mut config = router.config.clone();
+    config.addresses.push("127.0.0.1:0".parse().unwrap());
+    let next = RouterProcess::start(config).await.unwrap();
+
+    let addresses = next.addresses().to_vec();
+    assert_eq!(addresses.len(), 2);
+    assert_eq!(addresses[0], router.address());
+    assert_ne!(next.status().borrow().pid, Some(old));
+    router.process = Some(next);
+    router.report(|report| report.serving == Some((1, 1))).await;
+    for address in addresses {
+        let mut client = RawClient::connect(address).await;
+        client.send("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").await;
+        assert_eq!(client.answer().await.text(), "hi");
+    }
+}
+
+#[tokio::test]
+async fn router_gives_up_the_rights_of_root() {
+    let router = TestRouter::start().await;
+    router.serve([]).await;
+
+    let status = std::fs::read_to_string(format!("/proc/{}/status", router.pid())).unwrap();
+
+    let field = |name: &str| status.lines().find(|line| line.starts_with(name)).unwrap().to_owned();
+    assert_eq!(field("Uid:"), "Uid:\t65534\t65534\t65534\t65534");
+    assert_eq!(field("Gid:"), "Gid:\t65534\t65534\t65534\t65534");
+    assert_eq!(field("CapEff:"), "CapEff:\t0000000000000000");
+    assert_eq!(field("NoNewPrivs:"), "NoNewPrivs:\t1");
+    let _report = router.client.report();
+}
+
+#[tokio::test]
+async fn router_that_cannot_start_says_so() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut config = cupola_router::RouterConfig::new(
+        env!("CARGO_BIN_EXE_cupola-router"),
+        vec!["127.0.0.1:0".parse().unwrap()],
+        directory.path().join("state"),
+        directory.path().join("no/such/directory/router.sock"),
+    );
+    config.log_file = Some(directory.path().join("router.log"));
+
+    let error = RouterProcess::start(config).await.err().unwrap();
+
+    assert!(matches!(error, RouterProcessError::Ended { .. }), "{error}");
+    let log = std::fs::read_to_string(directory.path().join("router.log")).unwrap();
+    assert!(log.contains("cannot make the control socket"), "{log}");
+}

@@ -1,0 +1,331 @@
+//! One-off confined programs, and the layers that are made of what they wrote.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use cupola_ports::sandbox::{
+    Freeze, FrozenLayer, OutputLine, Sandbox, SandboxError, SandboxExit, SandboxOutcome,
+    SandboxSpec,
+};
+use tokio::{
+    sync::{mpsc, watch},
+    time::{Instant, sleep_until, timeout},
+};
+
+use crate::{
+    containers::ContainerSpec,
+    error::{Doing, RuntimeError},
+    layers::blocking,
+    network::{Egress, Slot},
+    protocol::{Event, Request},
+    records::{self, End, ExitRecord, Kind, LayerRecord},
+    runtime::{Inner, Runtime},
+    shim_client::{ShimClient, ShimMode},
+    teardown,
+};
+
+/// The shares of a container whose weight is 100, those of an instance of 1 GiB.
+const SHARES_OF_100: u64 = 128;
+const HANDED_BACK: &str = "handed-back";
+
+/// The `Sandbox` port on this host.
+#[derive(Clone, Debug)]
+pub struct NativeSandbox {
+    runtime: Runtime,
+}
+
+/// Why a sandbox was killed before its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum CutShort {
+    TimeUp,
+    Cancelled,
+}
+
+impl NativeSandbox {
+    pub(crate) fn new(runtime: Runtime) -> Self {
+        Self { runtime }
+    }
+}
+
+#[async_trait]
+impl Sandbox for NativeSandbox {
+    async fn run(
+        &self,
+        spec: SandboxSpec,
+        output: mpsc::Sender<OutputLine>,
+        cancel: watch::Receiver<bool>,
+    ) -> Result<SandboxOutcome, SandboxError> {
+        let inner = self.runtime.inner.clone();
+        let mut remains = Remains { inner: inner.clone(), id: spec.id.clone(), slot: None };
+        let outcome = run(&inner, &spec, output, cancel, &mut remains).await;
+        remains.remove().await;
+        outcome
+    }
+}
+
+async fn run(
+    inner: &Inner,
+    spec: &SandboxSpec,
+    output: mpsc::Sender<OutputLine>,
+    cancel: watch::Receiver<bool>,
+    remains: &mut Remains,
+) -> Result<SandboxOutcome, SandboxError> {
+    check_id(&spec.id)?;
+    let deadline = Instant::now() + spec.limits.time_max;
+    let (mut shim, folder) = start(inner, spec, remains).await?;
+    let mut lines_lost = 0;
+    let (record, cut_short) =
+        follow(&mut shim, &output, cancel, deadline, &mut lines_lost).await?;
+    drop(output);
+    let exit = exit_of(&record, cut_short);
+    let is_good = exit == SandboxExit::Exited { code: 0 };
+    if record.disk_full && !is_good && cut_short.is_none() {
+        return Err(SandboxError::DiskFull { limit_mib: spec.limits.disk_mib });
+    }
+    let handed_back = hand_back(&mut shim, spec, &folder).await?;
+    let mut frozen = Vec::new();
+    if is_good {
+        for freeze in &spec.freeze {
+            frozen.push(keep(inner, &mut shim, spec, freeze).await?);
+        }
+    }
+    let _ = shim.send(&Request::Quit).await;
+    Ok(SandboxOutcome { exit, lines_lost, frozen, handed_back })
+}
+
+async fn start(
+    inner: &Inner,
+    spec: &SandboxSpec,
+    remains: &mut Remains,
+) -> Result<(ShimClient, PathBuf), RuntimeError> {
+    let permit = inner.starts.acquire().await.map_err(std::io::Error::other);
+    let _permit = permit.doing(|| "wait for other starts".to_owned())?;
+    let egress = if spec.network { Egress::Staging } else { Egress::None };
+    // Kept until the end, together with its address.
+    let slot = &*remains.slot.insert(inner.network.slot(egress).await?);
+    let limits = spec.limits;
+    let folder = inner.prepare_container(
+        &ContainerSpec {
+            id: &spec.id,
+            kind: Kind::Sandbox,
+            layers: &spec.layers,
+            stack: &spec.stack,
+            argv: &spec.argv,
+            environment: spec.environment.clone(),
+            working_directory: &spec.working_directory,
+            binds: &spec.binds,
+            memory_mib: limits.memory_mib,
+            disk_mib: limits.disk_mib,
+            pids_max: limits.pids,
+            cpu_shares: (u64::from(limits.cpu_weight) * SHARES_OF_100 / 100).max(2),
+            log_rate_bytes_per_s: -1,
+        },
+        slot,
+    )?;
+    ShimClient::spawn(&inner.config.self_exe, &folder, ShimMode::Start).await?;
+    let lost = || "reach the shim of a sandbox".to_owned();
+    let mut shim = ShimClient::connect(&folder).await.doing(lost)?;
+    shim.attach().await.doing(lost)?;
+    Ok((shim, folder))
+}
+
+/// Passes lines on until the program has ended, by itself or because it must.
+async fn follow(
+    shim: &mut ShimClient,
+    output: &mpsc::Sender<OutputLine>,
+    mut cancel: watch::Receiver<bool>,
+    deadline: Instant,
+    lines_lost: &mut u64,
+) -> Result<(ExitRecord, Option<CutShort>), RuntimeError> {
+    let lost = || "follow a sandbox: its shim is gone".to_owned();
+    let mut cut_short = None;
+    let mut can_cancel = true;
+    loop {
+        let event = tokio::select! {
+            event = shim.next() => event.doing(lost)?,
+            () = sleep_until(deadline), if cut_short.is_none() => {
+                cut_short = Some(CutShort::TimeUp);
+                shim.send(&Request::Kill).await.doing(lost)?;
+                continue;
+            }
+            cancelled = turns_true(&mut cancel), if cut_short.is_none() && can_cancel => {
+                // Whoever could cancel may be gone: then it runs to its end.
+                can_cancel = cancelled;
+                if cancelled {
+                    cut_short = Some(CutShort::Cancelled);
+                    shim.send(&Request::Kill).await.doing(lost)?;
+                }
+                continue;
+            }
+        };
+        match event {
+            Event::Line { stderr, message, .. } => {
+                let line = OutputLine { is_stderr: stderr, message: message.into_bytes() };
+                if output.try_send(line).is_err() {
+                    *lines_lost += 1;
+                }
+            }
+            Event::Lost { lines, .. } => *lines_lost += lines,
+            Event::Exit { record } => return Ok((record, cut_short)),
+            _ => {}
+        }
+    }
+}
+
+/// False if it never will.
+async fn turns_true(flag: &mut watch::Receiver<bool>) -> bool {
+    flag.wait_for(|is_set| *is_set).await.is_ok()
+}
+
+fn exit_of(record: &ExitRecord, cut_short: Option<CutShort>) -> SandboxExit {
+    match (cut_short, &record.end) {
+        (Some(CutShort::TimeUp), _) => SandboxExit::TimeUp,
+        (Some(CutShort::Cancelled), _) => SandboxExit::Cancelled,
+        (None, End::Exited { code: 137 } | End::Signaled { signal: 9 }) if record.oom_kills > 0 => {
+            SandboxExit::OutOfMemory
+        }
+        (None, End::Exited { code }) => SandboxExit::Exited { code: *code },
+        (None, End::Signaled { signal }) => SandboxExit::Signaled { signal: *signal },
+        (None, End::NotStarted { .. } | End::Unknown) => SandboxExit::Signaled { signal: 9 },
+    }
+}
+
+async fn hand_back(
+    shim: &mut ShimClient,
+    spec: &SandboxSpec,
+    folder: &Path,
+) -> Result<Vec<(String, Vec<u8>)>, RuntimeError> {
+    let mut files = Vec::new();
+    for wanted in &spec.hand_back {
+        let into = folder.join(HANDED_BACK);
+        let request = Request::HandBack {
+            path: wanted.path.clone(),
+            into: into.clone(),
+            bytes_max: wanted.bytes_max,
+        };
+        if let Event::HandedBack { found: true } = ask(shim, &request).await? {
+            let bytes = fs::read(&into).doing(|| format!("read `{}`", wanted.path))?;
+            files.push((wanted.path.clone(), bytes));
+        }
+    }
+    Ok(files)
+}
+
+/// Freezes trees of the ended container as a layer.
+async fn keep(
+    inner: &Inner,
+    shim: &mut ShimClient,
+    spec: &SandboxSpec,
+    freeze: &Freeze,
+) -> Result<FrozenLayer, RuntimeError> {
+    let store = inner.layers.clone();
+    let into = store.new_unfinished()?;
+    // Files with holes can be larger than the disk that they are on.
+    let bytes_max = (u64::from(spec.limits.disk_mib) << 20) * 4 + (1 << 32);
+    let request = Request::Freeze { paths: freeze.paths.clone(), into: into.clone(), bytes_max };
+    match ask(shim, &request).await {
+        Ok(Event::Frozen { digest, bytes, entries }) => {
+            let record = LayerRecord { version: records::VERSION, digest, bytes, entries };
+            let name = freeze.name.clone();
+            blocking(move || store.finish(name, &into, &record)).await
+        }
+        other => {
+            let _ = blocking(move || {
+                let _ = fs::remove_dir_all(&into);
+                Ok(())
+            })
+            .await;
+            Err(match other {
+                Ok(Event::Failed { too_large: true, .. }) => {
+                    RuntimeError::TreeTooLarge { limit_mib: spec.limits.disk_mib.into() }
+                }
+                Ok(Event::Failed { detail, .. }) => RuntimeError::Format {
+                    what: format!("what `{}` wrote", freeze.name),
+                    detail,
+                },
+                Ok(_) => RuntimeError::Format {
+                    what: "the answer of a shim".to_owned(),
+                    detail: "unexpected".to_owned(),
+                },
+                Err(error) => error,
+            })
+        }
+    }
+}
+
+/// A request that has an answer.
+async fn ask(shim: &mut ShimClient, request: &Request) -> Result<Event, RuntimeError> {
+    let lost = || "ask the shim of a sandbox".to_owned();
+    shim.send(request).await.doing(lost)?;
+    shim.next().await.doing(lost)
+}
+
+fn check_id(id: &str) -> Result<(), RuntimeError> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    if !id.is_empty() && id.len() <= 64 && id.chars().all(is_plain) {
+        return Ok(());
+    }
+    Err(RuntimeError::Format {
+        what: format!("the sandbox name `{id}`"),
+        detail: "use letters, digits and `-`".to_owned(),
+    })
+}
+
+/// What must be taken away at the end, also when nobody waits for the result any more.
+struct Remains {
+    inner: Arc<Inner>,
+    id: String,
+    slot: Option<Slot>,
+}
+
+impl Remains {
+    async fn remove(mut self) {
+        remove(self.inner.clone(), self.id.clone(), self.slot.take()).await;
+    }
+}
+
+impl Drop for Remains {
+    fn drop(&mut self) {
+        let Some(slot) = self.slot.take() else { return };
+        if let Ok(handle) = tokio::runtime::Handle::try_current() {
+            handle.spawn(remove(self.inner.clone(), self.id.clone(), Some(slot)));
+        }
+    }
+}
+
+async fn remove(inner: Arc<Inner>, id: String, slot: Option<Slot>) {
+    let Some(slot) = slot else { return };
+    let folder = inner.paths.instance(&id);
+    // A shim that was told to quit closes its connection when it is gone.
+    if let Ok(mut shim) = ShimClient::connect(&folder).await {
+        let _ = shim.send(&Request::Attach { version: records::VERSION }).await;
+        let _ = shim.send(&Request::Kill).await;
+        let ended = async {
+            while let Ok(event) = shim.next().await {
+                if matches!(event, Event::Exit { .. } | Event::Status { ended: true, .. }) {
+                    break;
+                }
+            }
+            let _ = shim.send(&Request::Quit).await;
+            while shim.next().await.is_ok() {}
+        };
+        let _ = timeout(Duration::from_secs(2), ended).await;
+    }
+    let for_files = inner.clone();
+    let _ = blocking(move || {
+        teardown::end_now(&for_files.oci.program, &for_files.paths, &folder);
+        for_files.remove_container(&id);
+        Ok(())
+    })
+    .await;
+    let address = slot.address;
+    drop(slot);
+    if let Some(address) = address {
+        inner.network.release(address).await;
+    }
+}

@@ -1,0 +1,121 @@
+//! Shims and control may die at any time: apps live on, and nothing that can be known is lost.
+
+use std::{fs, path::Path, sync::Arc};
+
+use cupola_domain::{instances::ExitCause, processes::Check};
+use cupola_ports::{
+    cells::{Cells, Phase},
+    clock::SystemClock,
+};
+use cupola_runtime::Runtime;
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::host::{Host, Lines, exited, get, instance, shell, test_app, wait_for};
+
+/// The process that holds the lock of the shim.
+fn shim_pid(folder: &Path) -> Pid {
+    use std::os::unix::fs::MetadataExt;
+    let inode = fs::metadata(folder.join("shim.lock")).unwrap().ino();
+    let locks = fs::read_to_string("/proc/locks").unwrap();
+    let line = locks.lines().find(|line| line.contains(&format!(":{inode} "))).unwrap();
+    Pid::from_raw(line.split_whitespace().nth(4).unwrap().parse().unwrap()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_shim_is_replaced_and_lines_go_on() {
+    let host = Host::new().await;
+    let script = "n=0; while :; do n=$((n+1)); echo count $n; sleep 0.05; done";
+    let desired = instance(shell(script), Check::Process);
+    host.start(&desired).await;
+    let first = host.running(desired.id).await;
+    host.lines.wait_for("count 3").await;
+
+    kill_process(shim_pid(&host.instance_folder(desired.id)), Signal::KILL).unwrap();
+    host.lines.wait_for("count 40").await;
+
+    let actual = host.running(desired.id).await;
+    assert_eq!(actual.started_at, first.started_at);
+    let lines = host.lines.of("APP/PROC/WEB");
+    let counted = lines.iter().filter(|line| line.starts_with("count ")).count();
+    assert!(counted >= 39, "{lines:?}");
+    host.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_exit_without_a_shim_is_known_with_its_code_and_output() {
+    let host = Host::new().await;
+    let script = "echo up; while [ ! -e /tmp/go ]; do sleep 0.05; done; echo last words; exit 42";
+    let desired = instance(shell(script), Check::Process);
+    host.start(&desired).await;
+    host.lines.wait_for("up").await;
+
+    let folder = host.instance_folder(desired.id);
+    let started = fs::read_to_string(folder.join("started.json")).unwrap();
+    let started: serde_json::Value = serde_json::from_str(&started).unwrap();
+    kill_process(shim_pid(&folder), Signal::KILL).unwrap();
+    fs::write(format!("/proc/{}/root/tmp/go", started["pid"]), "").unwrap();
+
+    assert_eq!(host.exited(desired.id).await.cause, ExitCause::Exited { code: 42 });
+    host.lines.wait_for("last words").await;
+}
+
+/// Runs `work` in a control process of its own, which then dies without a word.
+fn in_a_dying_control<T: Send + 'static>(
+    work: impl FnOnce() -> futures_util::future::BoxFuture<'static, T> + Send + 'static,
+) -> T {
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+        let result = runtime.block_on(work());
+        runtime.shutdown_background();
+        result
+    })
+    .join()
+    .unwrap()
+}
+
+#[test]
+fn control_adopts_what_outlived_it() {
+    let server = instance(test_app(&["serve", "0.0.0.0:8080"]), Check::Port);
+    let ending = instance(
+        shell("echo before; while [ ! -e /tmp/go ]; do sleep 0.05; done; echo after; exit 5"),
+        Check::Process,
+    );
+    let (server_then, ending_then) = (server.clone(), ending.clone());
+    let (host, before) = in_a_dying_control(move || {
+        Box::pin(async move {
+            let host = Host::new().await;
+            host.cells.apply(vec![server_then.clone(), ending_then.clone()]).await.unwrap();
+            let before = host.running(server_then.id).await;
+            host.running(ending_then.id).await;
+            host.lines.wait_for("before").await;
+            (host, before)
+        })
+    });
+    let folder = host.instance_folder(ending.id);
+    let started = fs::read_to_string(folder.join("started.json")).unwrap();
+    let started: serde_json::Value = serde_json::from_str(&started).unwrap();
+    fs::write(format!("/proc/{}/root/tmp/go", started["pid"]), "").unwrap();
+
+    crate::host::block_on(async {
+        let runtime = Runtime::open(host.config.clone()).await.unwrap();
+        let lines = Arc::new(Lines::default());
+        let cells = runtime.cells(lines.clone(), Arc::new(SystemClock::new())).await.unwrap();
+
+        let state = cells.watch().borrow().clone();
+        assert!(state.adopted);
+        let at_once = &state.instances[&server.id];
+        assert_eq!(at_once.phase, Phase::Running { ready: true, failing: None });
+        assert_eq!((at_once.address, at_once.started_at), (before.address, before.started_at));
+        assert!(get(before.address.unwrap()).await.ends_with("hello"));
+        let report = exited(&cells, ending.id).await;
+        assert_eq!(report.cause, ExitCause::Exited { code: 5 });
+        lines.wait_for("after").await;
+
+        let third = instance(test_app(&["serve", "0.0.0.0:8080"]), Check::Port);
+        cells.apply(vec![server.clone(), third.clone()]).await.unwrap();
+        let new = wait_for(&cells, third.id, |actual| matches!(actual.phase, Phase::Running { .. })).await;
+        assert_ne!(new.address, before.address);
+        cells.apply(Vec::new()).await.unwrap();
+        cells.watch().wait_for(|state| state.instances.is_empty()).await.unwrap();
+    });
+}

@@ -1,0 +1,97 @@
+//! Things that a program in a container must not be able to do.
+
+use cupola_domain::processes::Check;
+
+use crate::host::{Host, instance, shell, table};
+
+/// Each line: a name, and a command that must fail.
+const FORBIDDEN: &str = r#"
+mount mount -t tmpfs none /mnt
+bind-mount mount --bind /etc /mnt
+umount umount /proc
+new-user-namespace unshare -U true
+new-mount-namespace unshare -m true
+new-net-namespace unshare -n true
+mapped-root unshare -r true
+chroot chroot / true
+write-usr touch /usr/file
+write-etc touch /etc/file
+write-root touch /file
+write-sysctl sh -c 'echo 1 > /proc/sys/net/ipv4/ip_forward'
+write-sysrq sh -c 'echo h > /proc/sysrq-trigger'
+read-kcore head -c 1 /proc/kcore
+read-kallsyms grep -q . /proc/kallsyms
+mknod mknod /tmp/null c 1 3
+hostname hostname other
+set-time date -s 2001-01-01
+raise-files sh -c 'ulimit -n 1000000'
+oom-protection sh -c 'echo -1000 > /proc/self/oom_score_adj'
+cgroup-write sh -c 'echo 1 > /sys/fs/cgroup/pids/cgroup.procs'
+init-environment cat /proc/1/environ
+init-files ls /proc/1/fd/
+init-program readlink /proc/1/exe
+host-processes sh -c 'test $(ls -d /proc/[0-9]* | wc -l) -gt 20'
+dmesg dmesg
+block-devices sh -c 'ls /dev/vda /dev/sda /dev/loop0 /dev/mem'
+set-uid su root -c true
+tmp-of-host sh -c 'ls /tmp | grep -q .'
+new-address ip address add 10.1.2.3/32 dev eth0
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_forbidden_fails() {
+    let host = Host::new().await;
+    let mut script = String::from("cd /tmp\n");
+    for line in FORBIDDEN.lines().filter(|line| !line.is_empty()) {
+        let (name, command) = line.split_once(' ').unwrap();
+        script.push_str(&format!(
+            "if ({command}) >/dev/null 2>&1; then echo {name} allowed; else echo {name} denied; fi\n"
+        ));
+    }
+    let desired = instance(shell(&script), Check::Process);
+
+    host.start(&desired).await;
+    host.exited(desired.id).await;
+
+    let seen = table(&host.lines.of("APP/PROC/WEB"));
+    assert_eq!(seen.len(), FORBIDDEN.lines().count() - 1, "{seen:?}");
+    let allowed: Vec<&String> =
+        seen.iter().filter(|(_, value)| *value != "denied").map(|(name, _)| name).collect();
+    assert!(allowed.is_empty(), "{allowed:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_process_has_no_rights_and_sees_no_host_path() {
+    let host = Host::new().await;
+    let script = "grep -E '^(Cap|NoNewPrivs|Seccomp:|Uid|Gid|Groups)' /proc/self/status; \
+                  cat /proc/self/mountinfo; ls /proc/self/fd | sed 's/^/fd /'; cat /proc/1/comm";
+    let desired = instance(shell(script), Check::Process);
+
+    host.start(&desired).await;
+    host.exited(desired.id).await;
+
+    let lines = host.lines.of("APP/PROC/WEB").join("\n");
+    let run_dir = host.folder.path().display().to_string();
+    assert!(!lines.contains(&run_dir), "{lines}");
+    for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
+        assert!(lines.contains(&format!("{set}:\t0000000000000000")), "{lines}");
+    }
+    assert!(lines.contains("NoNewPrivs:\t1") && lines.contains("Seccomp:\t2"), "{lines}");
+    assert!(lines.contains("Uid:\t2000\t2000\t2000\t2000"), "{lines}");
+    assert!(!lines.contains("fd 4") || !lines.contains("fd 5"), "{lines}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fork_bomb_ends_at_the_limit_of_processes() {
+    let host = Host::with(|config| config.pids_max = 32).await;
+    let script = "n=0; for i in $(seq 100); do (sleep 5 & ) 2>/dev/null && n=$((n+1)); done; \
+                  echo forked $n; cat /sys/fs/cgroup/pids/pids.max 2>/dev/null";
+    let desired = instance(shell(script), Check::Process);
+
+    host.start(&desired).await;
+    let report = host.exited(desired.id).await;
+
+    let lines = host.lines.of("APP/PROC/WEB");
+    let counted = table(&lines).get("forked").and_then(|count| count.parse::<u32>().ok());
+    assert!(counted.is_none_or(|count| count < 32), "{lines:?} {report:?}");
+}

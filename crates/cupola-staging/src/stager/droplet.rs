@@ -1,0 +1,61 @@
+//! What becomes of the result of a build that ended well.
+
+use std::collections::BTreeMap;
+
+use cupola_domain::droplets::{LayerDigest, UsedBuildpack};
+use cupola_ports::{
+    sandbox::SandboxOutcome,
+    stager::{StagingFailure, StagingRequest},
+};
+
+use super::verdict;
+
+pub(super) const APP_LAYER: &str = "app";
+pub(super) const DEPS_LAYER: &str = "deps";
+
+/// Lowest first. What many buildpacks leave in the dependencies is nothing.
+pub(super) fn droplet_layers(outcome: SandboxOutcome, has_deps: bool) -> Vec<LayerDigest> {
+    let mut frozen = outcome.frozen;
+    let mut take = |name: &str| {
+        let position = frozen.iter().position(|layer| layer.name == name)?;
+        Some(frozen.swap_remove(position).digest)
+    };
+    let deps = take(DEPS_LAYER).filter(|_| has_deps);
+    deps.into_iter().chain(take(APP_LAYER)).collect()
+}
+
+/// The builder has checked the same, but it ran beside users' programs.
+pub(super) fn checked_types(
+    types: BTreeMap<String, String>,
+) -> Result<BTreeMap<String, String>, StagingFailure> {
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let is_usable = |(name, command): (&String, &String)| {
+        !name.is_empty() && name.chars().all(is_allowed) && !command.contains('\0')
+    };
+    if types.iter().all(is_usable) {
+        Ok(types)
+    } else {
+        Err(verdict::platform("the result of the build has process types that cannot be used"))
+    }
+}
+
+pub(super) fn checked_buildpacks(
+    used: Vec<UsedBuildpack>,
+    request: &StagingRequest,
+) -> Vec<UsedBuildpack> {
+    let is_known =
+        |name: &String| request.buildpacks.contains(name) || request.detect_order.contains(name);
+    let plain = |text: Option<String>| {
+        let text: String = text?.chars().filter(|c| !c.is_control()).take(255).collect();
+        Some(text).filter(|text| !text.is_empty())
+    };
+    used.into_iter()
+        .filter(|buildpack| is_known(&buildpack.name))
+        .map(|buildpack| UsedBuildpack {
+            name: buildpack.name,
+            detect_output: plain(buildpack.detect_output),
+            buildpack_name: plain(buildpack.buildpack_name),
+            version: plain(buildpack.version),
+        })
+        .collect()
+}

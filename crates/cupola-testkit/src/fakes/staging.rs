@@ -1,0 +1,180 @@
+//! A stager that accepts every upload and builds every package at once, until a test says
+//! otherwise, and layers that are always there.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::{Mutex, PoisonError},
+};
+
+use async_trait::async_trait;
+use cupola_domain::{
+    builds::StagingErrorKind,
+    droplets::{DropletContents, LayerDigest, UsedBuildpack},
+    ids::AppId,
+};
+use cupola_ports::{
+    logs::{LogLine, LogStream},
+    sandbox::{LayerFile, Layers, SandboxError},
+    stager::{Resource, Stager, StagingFailure, StagingRequest, Upload, UploadError},
+};
+use sha2::{Digest, Sha256};
+use tokio::sync::watch;
+
+pub struct FakeStager {
+    script: Mutex<Script>,
+    /// Builds wait while it is true.
+    held: watch::Sender<bool>,
+}
+
+struct Script {
+    known: HashSet<(String, u64)>,
+    upload: Option<UploadError>,
+    build: Option<StagingFailure>,
+    process_types: BTreeMap<String, String>,
+    staged: Vec<StagingRequest>,
+}
+
+impl FakeStager {
+    pub(crate) fn new() -> Self {
+        let process_types = BTreeMap::from([("web".to_owned(), "./start".to_owned())]);
+        let script = Script {
+            known: HashSet::new(),
+            upload: None,
+            build: None,
+            process_types,
+            staged: Vec::new(),
+        };
+        Self { script: Mutex::new(script), held: watch::Sender::new(false) }
+    }
+
+    /// A file that the platform has already.
+    pub fn know(&self, sha1: &str, bytes: u64) {
+        self.script().known.insert((sha1.to_owned(), bytes));
+    }
+
+    pub fn refuse_uploads(&self, error: UploadError) {
+        self.script().upload = Some(error);
+    }
+
+    pub fn fail_builds(&self, failure: StagingFailure) {
+        self.script().build = Some(failure);
+    }
+
+    /// The process types of droplets from now on.
+    pub fn build_processes(&self, types: &[(&str, &str)]) {
+        let owned = types.iter().map(|(kind, command)| ((*kind).to_owned(), (*command).to_owned()));
+        self.script().process_types = owned.collect();
+    }
+
+    /// Lets builds wait, or go on.
+    pub fn hold_builds(&self, held: bool) {
+        self.held.send_replace(held);
+    }
+
+    /// The builds that were asked for.
+    pub fn staged(&self) -> Vec<StagingRequest> {
+        self.script().staged.clone()
+    }
+
+    fn script(&self) -> std::sync::MutexGuard<'_, Script> {
+        self.script.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Stager for FakeStager {
+    async fn known(&self, wanted: Vec<Resource>) -> Result<Vec<Resource>, UploadError> {
+        let script = self.script();
+        let is_known = |one: &Resource| script.known.contains(&(one.sha1.clone(), one.bytes));
+        Ok(wanted.into_iter().filter(is_known).collect())
+    }
+
+    async fn ingest(&self, upload: Upload) -> Result<LayerDigest, UploadError> {
+        let zip = match &upload.zip {
+            Some(path) => std::fs::read(path).map_err(|error| {
+                UploadError::Platform(format!("cannot read the upload: {error}"))
+            })?,
+            None => Vec::new(),
+        };
+        let mut script = self.script();
+        if let Some(error) = &script.upload {
+            return Err(error.clone());
+        }
+        script.known.extend(upload.known.iter().map(|one| (one.sha1.clone(), one.bytes)));
+        Ok(digest(&zip))
+    }
+
+    async fn stage(
+        &self,
+        request: StagingRequest,
+        mut cancel: watch::Receiver<bool>,
+    ) -> Result<DropletContents, StagingFailure> {
+        request.log.append(LogLine {
+            at: cupola_domain::time::Timestamp::from_micros(0),
+            source_id: request.app_id.to_string(),
+            source_type: "STG".to_owned(),
+            instance: "0".to_owned(),
+            stream: LogStream::Out,
+            message: b"Staging...".to_vec(),
+        });
+        self.script().staged.push(request.clone());
+        let mut held = self.held.subscribe();
+        tokio::select! {
+            _ = held.wait_for(|held| !held) => {}
+            _ = cancel.wait_for(|cancelled| *cancelled) => {
+                return Err(StagingFailure {
+                    kind: StagingErrorKind::StagingError,
+                    message: "cancelled".to_owned(),
+                });
+            }
+        }
+        let script = self.script();
+        if let Some(failure) = &script.build {
+            return Err(failure.clone());
+        }
+        let names = match request.buildpacks.as_slice() {
+            [] => vec!["binary_buildpack".to_owned()],
+            asked => asked.to_vec(),
+        };
+        let used = |name| UsedBuildpack {
+            name,
+            detect_output: Some("fake".to_owned()),
+            buildpack_name: None,
+            version: Some("1.0".to_owned()),
+        };
+        Ok(DropletContents {
+            layers: vec![request.package.clone()],
+            process_types: script.process_types.clone(),
+            buildpacks: names.into_iter().map(used).collect(),
+            stack: request.stack.clone(),
+            stack_digest: "fake".to_owned(),
+        })
+    }
+
+    async fn forget(&self, _: AppId) {}
+}
+
+fn digest(content: &[u8]) -> LayerDigest {
+    LayerDigest::from_sha256(Sha256::digest(content).into())
+}
+
+pub struct FakeLayers;
+
+#[async_trait]
+impl Layers for FakeLayers {
+    async fn exists(&self, _: &LayerDigest) -> bool {
+        true
+    }
+
+    async fn files(&self, _: &LayerDigest, _: &str) -> Result<Vec<LayerFile>, SandboxError> {
+        Ok(Vec::new())
+    }
+
+    async fn retain(&self, _: &[LayerDigest]) -> Result<u64, SandboxError> {
+        Ok(0)
+    }
+
+    async fn stack_digest(&self, _: &str) -> Result<String, SandboxError> {
+        Ok("fake".to_owned())
+    }
+}

@@ -1,0 +1,45 @@
+//! Droplets.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    apps::Lifecycle,
+    list::{Links, ToOne},
+    metadata::MetadataBody,
+    packages::Checksum,
+};
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Droplet {
+    pub guid: String,
+    pub state: String,
+    pub error: Option<String>,
+    pub lifecycle: Lifecycle,
+    pub execution_metadata: String,
+    /// Start command by process type.
+    pub process_types: BTreeMap<String, String>,
+    pub checksum: Checksum,
+    pub buildpacks: Vec<DropletBuildpack>,
+    pub stack: String,
+    pub image: Option<String>,
+    pub relationships: DropletRelationships,
+    pub metadata: MetadataBody,
+    pub created_at: String,
+    pub updated_at: String,
+    pub links: Links,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct DropletBuildpack {
+    pub name: String,
+    pub detect_output: Option<String>,
+    pub buildpack_name: Option<String>,
+    pub version: Option<String>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct DropletRelationships {
+    pub app: ToOne,
+}
