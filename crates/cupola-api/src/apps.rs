@@ -12,7 +12,7 @@ use axum::{
     routing::{get, post},
 };
 use cupola_control::{
-    ControlError, Owners,
+    ControlError,
     apps::{AppChange, LifecycleChange, NewApp, actions::AppAction},
     caller::Caller,
 };

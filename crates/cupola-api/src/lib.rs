@@ -17,7 +17,16 @@ mod roles;
 mod quotas;
 mod feature_flags;
 mod empty;
+mod apps;
 mod buildpacks;
+mod builds;
+mod domains;
+mod droplets;
+mod log_cache;
+mod manifests;
+mod packages;
+mod processes;
+mod routes;
 mod audit_events;
 mod extract;
 mod jobs;
@@ -61,7 +70,16 @@ pub fn router(control: Control) -> Router {
         .merge(quotas::routes())
         .merge(feature_flags::routes())
         .merge(empty::routes())
+        .merge(apps::routes())
         .merge(buildpacks::routes())
+        .merge(builds::routes())
+        .merge(domains::routes())
+        .merge(droplets::routes())
+        .merge(log_cache::routes())
+        .merge(manifests::routes())
+        .merge(packages::routes())
+        .merge(processes::routes())
+        .merge(routes::routes())
         .merge(audit_events::routes())
         .merge(uaa::routes())
         .merge(root::routes())

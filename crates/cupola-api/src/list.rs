@@ -1,10 +1,12 @@
 //! Lists: query parameters in, pages with links out.
 
 use axum::{
+    Json,
     extract::FromRequestParts,
     http::{Uri, request::Parts},
+    response::{IntoResponse, Response},
 };
-use cupola_control::{ControlError, ListRequest, order_by};
+use cupola_control::{ControlError, ListRequest, Owners, order_by};
 use cupola_ports::store::{Condition, Direction, Page, Value};
 use cupola_wire::list::{Link, List, Pagination};
 use serde::Serialize;
@@ -65,6 +67,24 @@ impl ListQuery {
     pub(crate) fn and(mut self, condition: Condition) -> Self {
         self.conditions.push(condition);
         self
+    }
+
+    /// Removes and returns the spaces and organisations that the list is asked for.
+    pub(crate) fn take_owners(&mut self) -> Owners {
+        Owners { spaces: self.take_list("space_guids"), orgs: self.take_list("organization_guids") }
+    }
+
+    /// Matches nothing, for a filter whose values no row can have.
+    pub(crate) fn nothing(self, column: &'static str) -> Self {
+        self.and(Condition::In(column, Vec::new()))
+    }
+
+    /// A list of something that there is none of.
+    pub(crate) fn empty(self, api: &Api) -> Result<Response, ApiFailure> {
+        let default = ("created_at", Direction::Ascending);
+        let (_, presenter) = self.ignore_rest().finish(&["created_at"], default)?;
+        let page = Page { items: Vec::<()>::new(), total: 0 };
+        Ok(Json(presenter.present(api, page, |()| serde_json::Value::Null)).into_response())
     }
 
     /// Forgets the parameters that are left: a list that is always empty accepts every filter.

@@ -24,7 +24,8 @@ use cupola_ports::store::{self, Condition, Page, Query, ReadTx, Value, WriteTx};
 use serde_json::json;
 
 pub use environment::{AppEnvironment, EnvironmentChange};
-pub(crate) use environment::{change_environment, check_names};
+pub use environment::check_names;
+pub(crate) use environment::change_environment;
 pub use lifecycle::LifecycleChange;
 pub(crate) use lifecycle::unknown_buildpack;
 
@@ -155,6 +156,14 @@ impl Control {
         let mut tx = self.read().await?;
         let access = self.access(&mut *tx, caller).await?;
         self.readable_app(&mut *tx, &access, id).await
+    }
+
+    /// Whether the caller may see environment and commands of an app that they see.
+    pub async fn sees_secrets(&self, caller: &Caller, id: AppId) -> Result<bool, ControlError> {
+        let mut tx = self.read().await?;
+        let access = self.access(&mut *tx, caller).await?;
+        let placed = self.readable_app(&mut *tx, &access, id).await?;
+        Ok(access.can_read_secrets(placed.space.id))
     }
 
     pub async fn list_apps(

@@ -13,6 +13,7 @@ use serde_json::json;
 
 use crate::{
     Control, ControlError, ListRequest,
+    apps::distinct,
     caller::Caller,
     control::in_visible_orgs,
     events::{NewEvent, target},
@@ -131,6 +132,13 @@ impl Control {
         let mut tx = self.read().await?;
         let access = self.access(&mut *tx, caller).await?;
         self.readable_domain(&mut *tx, &access, id).await
+    }
+
+    /// The domains of listed routes, for `include`.
+    pub async fn domains_of(&self, ids: Vec<DomainId>) -> Result<Vec<Domain>, ControlError> {
+        let mut tx = self.read().await?;
+        let query = Query::all().and(Condition::In("id", distinct(ids.into_iter())));
+        Ok(store::list::<Domain>(&mut *tx, &query).await?.items)
     }
 
     /// Shared domains, and private ones of organisations that the caller sees.

@@ -31,6 +31,7 @@ pub enum JobInput {
     ApplyManifest { space: SpaceId, manifest: String },
     DeletePackage { package: PackageId },
     DeleteDroplet { droplet: DropletId },
+    ClearBuildCache { app: AppId },
 }
 
 impl JobInput {
@@ -49,6 +50,7 @@ impl JobInput {
             Self::ApplyManifest { .. } => "space.apply_manifest",
             Self::DeletePackage { .. } => "package.delete",
             Self::DeleteDroplet { .. } => "droplet.delete",
+            Self::ClearBuildCache { .. } => "app.clear_buildpack_cache",
         }
     }
 }
@@ -175,6 +177,7 @@ impl Control {
             JobInput::DeleteDroplet { droplet } => {
                 self.perform_delete_droplet(caller, droplet).await
             }
+            JobInput::ClearBuildCache { app } => self.perform_clear_build_cache(app).await,
         }
     }
 }

@@ -38,8 +38,10 @@ pub enum ProcessRef {
 pub struct PlacedProcess {
     pub process: Process,
     pub placed: PlacedApp,
-    /// The user's own command, or the droplet's; none for callers who may not see secrets.
+    /// The user's own command, or the droplet's.
     pub command: Option<String>,
+    /// Whether the caller may see it.
+    pub shows_command: bool,
 }
 
 /// What a client wants changed; none leaves it as it is.
@@ -276,8 +278,8 @@ impl Control {
             Some(droplet) => launch_spec::command(&process, droplet).map(str::to_owned),
             None => process.command.clone(),
         };
-        let command = command.filter(|_| access.can_read_secrets(placed.space.id));
-        Ok(PlacedProcess { process, placed, command })
+        let shows_command = access.can_read_secrets(placed.space.id);
+        Ok(PlacedProcess { process, placed, command, shows_command })
     }
 }
 

@@ -13,7 +13,7 @@ use crate::{client_io::ConnState, exchange::Exchange, headers, upstream::Lease};
 
 pub(crate) enum AnswerBody {
     /// A text of the router, or nothing.
-    Whole(Option<Bytes>, EndOfAnswer),
+    Whole { text: Option<Bytes>, _end: EndOfAnswer },
     Stream(Box<Stream>),
 }
 
@@ -34,6 +34,10 @@ pub(crate) struct Stream {
 }
 
 impl AnswerBody {
+    pub(crate) fn whole(text: Option<Bytes>, end: EndOfAnswer) -> Self {
+        Self::Whole { text, _end: end }
+    }
+
     pub(crate) fn stream(
         incoming: Incoming,
         lease: Lease,
@@ -43,7 +47,7 @@ impl AnswerBody {
         let mut stream = Stream { incoming, live: Some((lease, exchange)), end };
         if stream.incoming.is_end_stream() {
             stream.complete();
-            return Self::Whole(None, stream.end);
+            return Self::whole(None, stream.end);
         }
         Self::Stream(Box::new(stream))
     }
@@ -75,7 +79,7 @@ impl Body for AnswerBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let stream = match &mut *self {
-            Self::Whole(text, _) => return Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
+            Self::Whole { text, .. } => return Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
             Self::Stream(stream) => stream,
         };
         let frame = ready!(Pin::new(&mut stream.incoming).poll_frame(cx));
@@ -102,14 +106,14 @@ impl Body for AnswerBody {
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Whole(text, _) => text.is_none(),
+            Self::Whole { text, .. } => text.is_none(),
             Self::Stream(stream) => stream.incoming.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Whole(text, _) => {
+            Self::Whole { text, .. } => {
                 SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64))
             }
             Self::Stream(stream) => stream.incoming.size_hint(),

@@ -267,7 +267,7 @@ mod tests {
             Gate::default().scan(&mut whole);
 
             let mut pieces = text.into_bytes();
-            let (mut gate, mut at) = (Gate::default(), 0);
+            let (mut gate, mut at) = (Gate::default(), 0usize);
             for cut in cuts.into_iter().chain([usize::MAX]) {
                 let end = at.saturating_add(cut).min(pieces.len());
                 gate.scan(&mut pieces[at..end]);

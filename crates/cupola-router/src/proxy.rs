@@ -41,9 +41,9 @@ pub(crate) async fn answer(
             answer.map(|body| AnswerBody::stream(body, lease, exchange, end))
         }
         Ok(Answered::Tunnel(answer)) => {
-            return answer.map(|()| AnswerBody::Whole(None, end));
+            return answer.map(|()| AnswerBody::whole(None, end));
         }
-        Err(refusal) => refusal.answer().map(|text| AnswerBody::Whole(Some(text), end)),
+        Err(refusal) => refusal.answer().map(|text| AnswerBody::whole(Some(text), end)),
     };
     if is_upgrade && client.state.refuse_upgrade() {
         answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));

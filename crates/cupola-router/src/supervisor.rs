@@ -18,13 +18,14 @@ use std::{
     path::{Path, PathBuf},
     process::Stdio,
     sync::Arc,
+    thread,
     time::{Duration, Instant},
 };
 
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
 use tokio::{
-    io::{Interest, unix::AsyncFd},
     process::{Child, Command},
     sync::watch,
     task::{AbortHandle, spawn_blocking},
@@ -168,7 +169,7 @@ impl RouterProcess {
             Some(pid) => {
                 tracing::info!(pid, "adopted the running router");
                 supervisor.publish(|status| status.was_adopted = true);
-                Running::Adopted(open_process(pid).map_err(|source| stop_error(pid, source))?, pid)
+                Running::Adopted(Process::open(pid).map_err(|source| stop_error(pid, source))?, pid)
             }
             None => {
                 let mut child = supervisor.spawn()?;
@@ -205,7 +206,7 @@ impl RouterProcess {
         let Some(running) = ask_for_listeners(control_socket).await else { return Ok(false) };
         let pid = running.pid;
         drop(running.listeners);
-        let process = match open_process(pid) {
+        let mut process = match Process::open(pid) {
             Ok(process) => process,
             Err(error) if error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error()) => {
                 return Ok(true);
@@ -213,11 +214,10 @@ impl RouterProcess {
             Err(source) => return Err(stop_error(pid, source)),
         };
         tell_to_drain(control_socket, within).await;
-        if timeout(within + KILL_AFTER, process.readable()).await.is_err() {
+        if timeout(within + KILL_AFTER, process.ended()).await.is_err() {
             tracing::warn!(pid, "the router did not end in time; killing it");
-            pidfd_send_signal(process.get_ref(), Signal::KILL)
-                .map_err(|errno| stop_error(pid, errno.into()))?;
-            let _ended = process.readable().await;
+            process.kill().map_err(|source| stop_error(pid, source))?;
+            process.ended().await;
         }
         Ok(true)
     }
@@ -314,10 +314,35 @@ fn bind(
     wanted.iter().map(&mut bind_one).collect()
 }
 
-fn open_process(pid: u32) -> io::Result<AsyncFd<OwnedFd>> {
-    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
-    let pid = pid.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
-    AsyncFd::with_interest(pidfd_open(pid, PidfdFlags::empty())?, Interest::READABLE)
+/// A process that is not a child of this one.
+struct Process {
+    pidfd: Arc<OwnedFd>,
+    has_ended: watch::Receiver<bool>,
+}
+
+impl Process {
+    fn open(pid: u32) -> io::Result<Self> {
+        let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+        let pid = pid.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+        let pidfd = Arc::new(pidfd_open(pid, PidfdFlags::empty())?);
+        let (sender, has_ended) = watch::channel(false);
+        let watched = pidfd.clone();
+        // A thread of its own: a blocking task would hold up the end of the runtime.
+        thread::Builder::new().name("router-watch".to_owned()).spawn(move || {
+            let mut fds = [PollFd::new(&watched, PollFlags::IN)];
+            while matches!(poll(&mut fds, None), Err(rustix::io::Errno::INTR)) {}
+            sender.send_replace(true);
+        })?;
+        Ok(Self { pidfd, has_ended })
+    }
+
+    async fn ended(&mut self) {
+        drop(self.has_ended.wait_for(|has_ended| *has_ended).await);
+    }
+
+    fn kill(&self) -> io::Result<()> {
+        Ok(pidfd_send_signal(&self.pidfd, Signal::KILL)?)
+    }
 }
 
 async fn wait_until_ready(socket: &Path, child: &mut Child) -> Result<(), RouterProcessError> {
@@ -342,7 +367,7 @@ async fn wait_until_ready(socket: &Path, child: &mut Child) -> Result<(), Router
 
 enum Running {
     Child(Child),
-    Adopted(AsyncFd<OwnedFd>, u32),
+    Adopted(Process, u32),
 }
 
 impl Running {
@@ -359,10 +384,10 @@ impl Running {
                 Ok(status) => status.to_string(),
                 Err(error) => error.to_string(),
             },
-            Self::Adopted(process, _) => match process.readable().await {
-                Ok(_) => "unknown status".to_owned(),
-                Err(error) => error.to_string(),
-            },
+            Self::Adopted(process, _) => {
+                process.ended().await;
+                "unknown status".to_owned()
+            }
         }
     }
 }

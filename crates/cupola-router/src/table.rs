@@ -6,10 +6,7 @@
 use std::sync::{Arc, atomic::AtomicUsize};
 
 use arc_swap::ArcSwap;
-use cupola_domain::{
-    ids::AppId,
-    route_table::{RequestMatch, RouteKey},
-};
+use cupola_domain::route_table::{RequestMatch, RouteKey};
 
 use crate::instance::Instance;
 
@@ -31,7 +28,6 @@ pub(crate) struct Rule {
 }
 
 pub(crate) struct Group {
-    pub(crate) app_id: AppId,
     pub(crate) weight: u32,
     pub(crate) endpoints: Vec<Arc<Instance>>,
     /// Where round robin goes on.

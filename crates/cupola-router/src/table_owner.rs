@@ -166,7 +166,6 @@ impl TableOwner {
         // A new group begins anywhere: beginning at the first would favour it on each change.
         let first = uuid::Uuid::new_v4().as_u64_pair().0 as usize;
         Group {
-            app_id: group.app_id,
             weight: group.weight,
             endpoints,
             cursor: AtomicUsize::new(first),

@@ -11,7 +11,7 @@ use std::{
     rc::Rc,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     task::{Context, Poll},
 };
@@ -34,9 +34,17 @@ const BUFFER_BYTES_MAX: usize = 256 << 10;
 /// One connection to an instance.
 struct Upstream {
     sender: SendRequest<UploadBody>,
-    /// Bytes that the app has sent on it, ever.
-    heard: Arc<AtomicU64>,
+    marks: Arc<Marks>,
     task: AbortHandle,
+}
+
+/// What the socket notes for those who use it.
+#[derive(Default)]
+struct Marks {
+    /// Bytes that the app has sent, ever.
+    heard: AtomicU64,
+    /// The app takes nothing more.
+    is_deaf: AtomicBool,
 }
 
 /// A connection for the time of one request. Dropped without being given back, it is closed.
@@ -63,7 +71,7 @@ impl Lease {
             None => dial(worker, instance).await?,
         };
         Ok(Self {
-            heard_before: upstream.heard.load(Relaxed),
+            heard_before: upstream.marks.heard.load(Relaxed),
             upstream: Some(upstream),
             worker: worker.clone(),
             instance: instance.clone(),
@@ -83,14 +91,15 @@ impl Lease {
 
     /// True if the app has sent anything in answer.
     pub(crate) fn was_heard(&self) -> bool {
-        self.upstream.as_ref().is_some_and(|it| it.heard.load(Relaxed) != self.heard_before)
+        self.upstream.as_ref().is_some_and(|it| it.marks.heard.load(Relaxed) != self.heard_before)
     }
 
     /// The answer was read completely.
     pub(crate) fn give_back(mut self) {
         let is_sent = self.upload.as_ref().is_none_or(|upload| upload.is_done());
         let Some(upstream) = self.upstream.take() else { return };
-        if !is_sent || self.instance.is_retired() {
+        let is_deaf = upstream.marks.is_deaf.load(Relaxed);
+        if !is_sent || is_deaf || self.instance.is_retired() {
             upstream.task.abort();
         } else if upstream.sender.is_ready() {
             self.worker.pool.borrow_mut().put(&self.worker, &self.instance, upstream);
@@ -125,8 +134,8 @@ async fn dial(worker: &Worker, instance: &Instance) -> io::Result<Upstream> {
         .await
         .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "i/o timeout"))??;
     stream.set_nodelay(true)?;
-    let heard = Arc::<AtomicU64>::default();
-    let io = TokioIo::new(UpstreamIo { stream, heard: heard.clone() });
+    let marks = Arc::<Marks>::default();
+    let io = TokioIo::new(UpstreamIo { stream, marks: marks.clone() });
     let (sender, connection) = http1::Builder::new()
         .title_case_headers(true)
         .max_buf_size(BUFFER_BYTES_MAX)
@@ -138,13 +147,34 @@ async fn dial(worker: &Worker, instance: &Instance) -> io::Result<Upstream> {
             tracing::debug!(%error, "a connection to an instance ended");
         }
     });
-    Ok(Upstream { sender, heard, task: task.abort_handle() })
+    Ok(Upstream { sender, marks, task: task.abort_handle() })
 }
 
-/// The socket of an instance; counts what it says.
+/// The socket of an instance.
+///
+/// An app may answer and close while the upload still runs. Writing then fails although the answer
+/// lies in the receive queue, and hyper would give up before it reads it. So that a failed write
+/// only makes the app deaf: what follows is thrown away, and reading tells how it ends.
 pub(crate) struct UpstreamIo {
     pub(crate) stream: TcpStream,
-    heard: Arc<AtomicU64>,
+    marks: Arc<Marks>,
+}
+
+impl UpstreamIo {
+    fn survive(&self, result: Poll<io::Result<usize>>, bytes: usize) -> Poll<io::Result<usize>> {
+        match result {
+            Poll::Ready(Err(error))
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset
+                ) =>
+            {
+                self.marks.is_deaf.store(true, Relaxed);
+                Poll::Ready(Ok(bytes))
+            }
+            result => result,
+        }
+    }
 }
 
 impl AsyncRead for UpstreamIo {
@@ -156,7 +186,8 @@ impl AsyncRead for UpstreamIo {
         let before = buf.filled().len();
         let result = Pin::new(&mut self.stream).poll_read(cx, buf);
         let read = (buf.filled().len() - before) as u64;
-        self.heard.store(self.heard.load(Relaxed) + read, Relaxed);
+        let heard = &self.marks.heard;
+        heard.store(heard.load(Relaxed) + read, Relaxed);
         result
     }
 }
@@ -167,7 +198,8 @@ impl AsyncWrite for UpstreamIo {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let result = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.survive(result, buf.len())
     }
 
     fn poll_write_vectored(
@@ -175,7 +207,8 @@ impl AsyncWrite for UpstreamIo {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        let result = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.survive(result, bufs.iter().map(|buf| buf.len()).sum())
     }
 
     fn is_write_vectored(&self) -> bool {

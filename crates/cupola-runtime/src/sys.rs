@@ -187,7 +187,7 @@ pub(crate) fn attach_loop(image: BorrowedFd<'_>) -> io::Result<(String, OwnedFd)
 fn configure_loop(device: BorrowedFd<'_>, image: BorrowedFd<'_>) -> io::Result<()> {
     let config = LoopConfig {
         fd: image.as_raw_fd().cast_unsigned(),
-        block_size: 4096,
+        block_size: 0,
         device: 0,
         inode: 0,
         rdevice: 0,

@@ -68,6 +68,18 @@ impl Contract {
         Self { document, templates, exceptions, validators: Mutex::default() }
     }
 
+    /// Method and path template of every operation, as in `("GET", "/v3/apps/{guid}")`.
+    pub fn operations(&self) -> Vec<(String, String)> {
+        const METHODS: [&str; 5] = ["delete", "get", "patch", "post", "put"];
+        let paths = self.document["paths"].as_object().into_iter().flatten();
+        let of_path = |(path, methods): (&String, &Value)| {
+            let path = path.clone();
+            let known = METHODS.into_iter().filter(|method| methods.get(method).is_some());
+            known.map(|method| (method.to_uppercase(), path.clone())).collect::<Vec<_>>()
+        };
+        paths.flat_map(of_path).collect()
+    }
+
     /// Checks the response to a request. The path may carry a query.
     pub fn check(
         &self,

@@ -3,13 +3,14 @@
 use cupola_domain::{
     apps::{App, AppState},
     ids::{AppId, GenerationId},
+    jobs::Job,
     processes::Process,
 };
 use cupola_ports::store::{self, Query, WriteTx};
 use serde_json::json;
 
 use super::PlacedApp;
-use crate::{Control, ControlError, caller::Caller};
+use crate::{Control, ControlError, caller::Caller, jobs::JobInput};
 
 /// What a client wants an app to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,14 +102,22 @@ impl Control {
         Ok(())
     }
 
-    /// Removes what builds of the app have kept for the next one.
-    pub async fn clear_build_cache(&self, caller: &Caller, id: AppId) -> Result<(), ControlError> {
-        let mut tx = self.read().await?;
+    /// Begins to remove what builds of the app have kept for the next one.
+    pub async fn clear_build_cache(&self, caller: &Caller, id: AppId) -> Result<Job, ControlError> {
+        let mut tx = self.write().await?;
         let access = self.access(&mut *tx, caller).await?;
         self.readable_app(&mut *tx, &access, id).await?.may_develop(&access)?;
-        drop(tx);
+        let job = self.enqueue(&mut *tx, caller, JobInput::ClearBuildCache { app: id }).await?;
+        tx.commit().await?;
+        Ok(job)
+    }
+
+    pub(crate) async fn perform_clear_build_cache(
+        &self,
+        id: AppId,
+    ) -> Result<Vec<String>, ControlError> {
         self.ports.stager.forget(id).await;
-        Ok(())
+        Ok(Vec::new())
     }
 
     pub async fn set_app_feature(

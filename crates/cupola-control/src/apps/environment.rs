@@ -115,7 +115,7 @@ pub(crate) fn change_environment(
 }
 
 /// Refuses the names that belong to the platform, in upstream's words.
-pub(crate) fn check_names<'a>(
+pub fn check_names<'a>(
     names: impl Iterator<Item = &'a str>,
     field: &str,
 ) -> Result<(), ControlError> {

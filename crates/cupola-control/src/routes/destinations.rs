@@ -108,10 +108,7 @@ impl Control {
         new: NewDestination,
     ) -> Result<(), ControlError> {
         let protocol = new.protocol.clone().unwrap_or_else(|| "http1".to_owned());
-        if protocol != "http1" {
-            let detail = "Destination protocol must be 'http1': this platform speaks no other to apps yet.";
-            return Err(ControlError::unprocessable(detail));
-        }
+        check_protocol(&protocol)?;
         if new.port.is_some_and(|port| port != APP_PORT) {
             let detail = format!(
                 "Destination port must be {APP_PORT}: it is the only one that instances are told."
@@ -136,6 +133,25 @@ impl Control {
         };
         store::insert(tx, &destination).await?;
         self.record_mapping(tx, caller, found, "audit.app.map-route", app, &destination).await
+    }
+
+    /// Sets the protocol of a destination, of which there is only one.
+    pub async fn update_destination(
+        &self,
+        caller: &Caller,
+        route: RouteId,
+        destination: DestinationId,
+        protocol: &str,
+    ) -> Result<Destination, ControlError> {
+        let mut tx = self.write().await?;
+        let access = self.access(&mut *tx, caller).await?;
+        let found = self.readable_route(&mut *tx, &access, route).await?;
+        found.may_map(&access)?;
+        check_protocol(protocol)?;
+        let present = store::get::<Destination>(&mut *tx, destination).await?;
+        present
+            .filter(|one| one.route_id == route)
+            .ok_or_else(|| ControlError::unprocessable("Unable to update destination. Ensure the route has a destination with this guid."))
     }
 
     /// Removes one destination of a route.
@@ -200,6 +216,15 @@ pub(crate) async fn destinations_of(
 ) -> Result<Vec<Destination>, ControlError> {
     let query = Query::by("route_id", route.to_string());
     Ok(store::list::<Destination>(tx, &query).await?.items)
+}
+
+fn check_protocol(protocol: &str) -> Result<(), ControlError> {
+    if protocol == "http1" {
+        return Ok(());
+    }
+    let detail =
+        "Destination protocol must be 'http1': this platform speaks no other to apps yet.";
+    Err(ControlError::unprocessable(detail))
 }
 
 fn is_same(new: &NewDestination, old: &Destination) -> bool {

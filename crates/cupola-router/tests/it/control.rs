@@ -95,10 +95,11 @@ async fn stale_epoch_and_version_are_refused() {
 
 #[tokio::test]
 async fn routes_go_on_while_control_is_away_and_it_catches_up_after() {
-    let router = TestRouter::start().await;
+    let mut router = TestRouter::start().await;
     let app = App::saying("hi").await;
     router.serve([route("a.test", vec![app.endpoint.clone()])]).await;
 
+    router.client = RouterClient::start(router.directory.path().join("nobody.sock"));
     // A new control, as after a restart: its first word is its whole table.
     let next = RouterClient::start(&router.config.control_socket);
     let mut lines = next.access_log().unwrap();

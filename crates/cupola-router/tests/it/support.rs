@@ -118,7 +118,7 @@ pub(crate) fn kill(pid: u32) {
 }
 
 /// Waits for something that has no event of its own.
-pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, mut check: impl FnMut() -> F) {
+pub(crate) async fn eventually(what: &str, mut check: impl AsyncFnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !check().await {
         assert!(Instant::now() < deadline, "not in time: {what}");
@@ -141,7 +141,6 @@ pub(crate) enum Reply {
 
 #[derive(Clone, Debug)]
 pub(crate) struct Seen {
-    pub(crate) connection: usize,
     pub(crate) head: String,
     pub(crate) body: Vec<u8>,
 }
@@ -168,8 +167,8 @@ impl App {
     pub(crate) async fn start(reply: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> Self {
         let seen = Arc::<Mutex<Vec<Seen>>>::default();
         let (reply, record) = (Arc::new(reply), seen.clone());
-        let mut app = Self::raw(move |number, stream| {
-            answer_all(number, stream, reply.clone(), record.clone())
+        let mut app = Self::raw(move |_, stream| {
+            answer_all(stream, reply.clone(), record.clone())
         })
         .await;
         app.seen = seen;
@@ -222,7 +221,6 @@ impl Drop for App {
 }
 
 async fn answer_all(
-    number: usize,
     mut stream: TcpStream,
     reply: Arc<impl Fn(&Seen) -> Reply>,
     record: Arc<Mutex<Vec<Seen>>>,
@@ -231,7 +229,7 @@ async fn answer_all(
     loop {
         let Some(head) = read_head(&mut stream, &mut buffer).await else { return };
         let Some(body) = read_body(&mut stream, &mut buffer, &head, true).await else { return };
-        let seen = Seen { connection: number, head, body };
+        let seen = Seen { head, body };
         record.lock().unwrap().push(seen.clone());
         match reply(&seen) {
             Reply::Text(text) => stream.write_all(text.as_bytes()).await.unwrap(),

@@ -96,7 +96,7 @@ fn make_file_system(launch: &Launch) -> Result<(), RuntimeError> {
     let root = launch.uid_base;
     let options = format!("lazy_itable_init=1,nodiscard,root_owner={root}:{root}");
     let made = Command::new("mkfs.ext4")
-        .args(["-q", "-F", "-m0", "-i8192", "-O", "^has_journal,^resize_inode", "-E", &options])
+        .args(["-q", "-F", "-m0", "-b4096", "-i8192", "-O", "^has_journal,^resize_inode", "-E", &options])
         .arg(&launch.disk_image)
         .stdin(Stdio::null())
         .output()

@@ -146,7 +146,11 @@ impl Host {
     }
 
     pub(crate) async fn running(&self, id: InstanceId) -> ActualInstance {
-        self.wait_for(id, |actual| matches!(actual.phase, Phase::Running { ready: true, .. })).await
+        self.wait_for(id, |actual| {
+            assert!(!matches!(actual.phase, Phase::Exited(_)), "{actual:?}");
+            matches!(actual.phase, Phase::Running { ready: true, .. })
+        })
+        .await
     }
 
     pub(crate) async fn exited(&self, id: InstanceId) -> ExitReport {

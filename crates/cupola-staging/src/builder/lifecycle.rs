@@ -16,6 +16,7 @@ use super::{
     processes::{self, ProcessTypes},
     script, sources,
 };
+use crate::buildpacks::without_password;
 use crate::orders::{BuildOrder, BuildOutcome, BuildStep, BuildpackSource};
 
 const DETECT_BYTES_MAX: u64 = 4 << 10;
@@ -49,6 +50,8 @@ impl<'a> Lifecycle<'a> {
     }
 
     pub(super) fn run(mut self) -> Result<BuildOutcome, Failure> {
+        // Told before anything is installed; read again at the end, for a buildpack may write one.
+        processes::from_procfile(&self.order.paths.app)?;
         let chosen = if self.order.detect { self.detect()? } else { self.choose_all()? };
         self.make_folders(&chosen)?;
         let Some((last, suppliers)) = chosen.split_last() else {
@@ -321,14 +324,4 @@ fn cache_name(source: &BuildpackSource) -> OsString {
     };
     let digest = Sha256::digest(key.as_encoded_bytes());
     digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect::<String>().into()
-}
-
-fn without_password(url: &str) -> String {
-    match url.split_once("://") {
-        Some((scheme, rest)) => match rest.split_once('@') {
-            Some((login, host)) if !login.contains('/') => format!("{scheme}://{host}"),
-            _ => url.to_owned(),
-        },
-        None => url.to_owned(),
-    }
 }

@@ -8,7 +8,7 @@ use cupola_ports::{
 };
 
 use crate::{
-    buildpacks::UnusableBuildpack,
+    buildpacks::{UnusableBuildpack, without_password},
     orders::{BuildOutcome, BuildStep, Shortage},
 };
 
@@ -138,6 +138,7 @@ fn sentence(buildpack: Option<&str>, cause: &str) -> String {
     let cause: String = cause.chars().filter(|c| !c.is_control()).take(1000).collect();
     match buildpack {
         Some(name) => {
+            let name = without_password(name);
             let name: String = name.chars().filter(|c| !c.is_control()).take(200).collect();
             format!("{name}: {cause}")
         }

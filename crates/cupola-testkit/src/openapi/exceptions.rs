@@ -80,6 +80,34 @@ pub const EXCEPTIONS: &[Exception] = &[
         reason: "a relationship to nothing has null as its data",
         source: TO_NOTHING,
     },
+    Exception {
+        operation: "GET /v3/organizations/{guid}/relationships/default_isolation_segment",
+        pointer: "/data",
+        message: NULL_IS_NO_OBJECT,
+        reason: "an organisation without isolation segment has null as its data",
+        source: TO_NOTHING,
+    },
+    Exception {
+        operation: "PATCH /v3/organizations/{guid}/relationships/default_isolation_segment",
+        pointer: "/data",
+        message: NULL_IS_NO_OBJECT,
+        reason: "an organisation without isolation segment has null as its data",
+        source: TO_NOTHING,
+    },
+    Exception {
+        operation: "GET /v3/spaces/{guid}/relationships/isolation_segment",
+        pointer: "/data",
+        message: NULL_IS_NO_OBJECT,
+        reason: "a space without isolation segment has null as its data",
+        source: TO_NOTHING,
+    },
+    Exception {
+        operation: "PATCH /v3/spaces/{guid}/relationships/isolation_segment",
+        pointer: "/data",
+        message: NULL_IS_NO_OBJECT,
+        reason: "a space without isolation segment has null as its data",
+        source: TO_NOTHING,
+    },
 ];
 
 impl Exception {
