@@ -1,7 +1,7 @@
 # Every target is one command; the logic is in xtask. `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run check test e2e
+.PHONY: help demo run check test e2e bench
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -20,3 +20,6 @@ test: ## Everything CI runs, as root: checks, unit, containers, end to end, demo
 
 e2e: ## Only the scenarios with the real cf CLI
 	@cargo xtask e2e
+
+bench: ## Measure the budgets with the release binary; writes docs/benchmarks.md (PARTS="router api": print only)
+	@trap "" INT; cargo xtask bench $(PARTS)

@@ -1,6 +1,7 @@
-//! The parts of `make`: checks of the house, preparation of a machine, tests, demo.
+//! The parts of `make`: checks of the house, preparation of a machine, tests, demo, measurements.
 
 mod architecture;
+mod bench;
 mod demo;
 mod prepare;
 mod run;
@@ -13,7 +14,7 @@ use anyhow::bail;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    match dispatch(arguments.first().map(String::as_str)) {
+    match dispatch(arguments.first().map(String::as_str), arguments.get(1..).unwrap_or_default()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("xtask: {error:#}");
@@ -22,7 +23,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn dispatch(verb: Option<&str>) -> anyhow::Result<()> {
+fn dispatch(verb: Option<&str>, rest: &[String]) -> anyhow::Result<()> {
     match verb {
         Some("prepare") => prepare::everything(),
         Some("check") => suite::check(),
@@ -32,6 +33,7 @@ fn dispatch(verb: Option<&str>) -> anyhow::Result<()> {
         Some("tidy") => tidy::check(),
         Some("demo") => demo::start(),
         Some("run") => demo::platform(),
-        _ => bail!("verbs: prepare, check, test, e2e, architecture, tidy, demo, run"),
+        Some("bench") => bench::bench(rest),
+        _ => bail!("verbs: prepare, check, test, e2e, architecture, tidy, demo, run, bench"),
     }
 }

@@ -28,6 +28,34 @@ pub(crate) fn platform() -> anyhow::Result<()> {
     packages(&[("nft", "nftables"), ("mkfs.ext4", "e2fsprogs")])
 }
 
+/// What `make bench` needs besides: a compiler for the smallest app, npm, and load.
+pub(crate) fn bench() -> anyhow::Result<()> {
+    packages(&[("cc", "gcc"), ("node", "nodejs"), ("npm", "npm"), ("wrk", "wrk")])?;
+    nginx()?;
+    cf()?;
+    Ok(())
+}
+
+/// Debian's nginx, unpacked and not installed: the package would start a server on port 80.
+pub(crate) fn nginx() -> anyhow::Result<PathBuf> {
+    let folder = tools().join("nginx");
+    let nginx = folder.join("usr/sbin/nginx");
+    if nginx.is_file() {
+        return Ok(nginx);
+    }
+    println!("unpacking nginx");
+    fs::create_dir_all(&folder)?;
+    apt(&["update", "-qq"], "nginx")?;
+    let mut download = command("apt-get", &["download", "-qq", "nginx"]);
+    run(download.current_dir(&folder)).context("needed for the measurements: nginx")?;
+    let packages = fs::read_dir(&folder)?.flatten().map(|entry| entry.path());
+    let package = packages.filter(|path| path.extension().is_some_and(|end| end == "deb")).last();
+    let package = package.context("apt-get downloaded no package nginx")?;
+    run(command("dpkg", &["-x"]).arg(&package).arg(&folder))?;
+    fs::remove_file(&package)?;
+    Ok(nginx)
+}
+
 /// Installs the packages whose program is not in PATH.
 fn packages(wanted: &[(&str, &str)]) -> anyhow::Result<()> {
     let missing: Vec<&str> = wanted
@@ -44,14 +72,15 @@ fn install(packages: &[&str]) -> anyhow::Result<()> {
     }
     let names = packages.join(" ");
     println!("installing {names}");
-    let apt = |arguments: &[&str]| {
-        let mut apt = command("apt-get", arguments);
-        apt.env("DEBIAN_FRONTEND", "noninteractive");
-        run(&mut apt).with_context(|| format!("needed for the tests: {names}"))
-    };
-    apt(&["update", "-qq"])?;
+    apt(&["update", "-qq"], &names)?;
     let fixed = ["install", "-y", "-qq", "--no-install-recommends"];
-    apt(&[&fixed[..], packages].concat())
+    apt(&[&fixed[..], packages].concat(), &names)
+}
+
+fn apt(arguments: &[&str], names: &str) -> anyhow::Result<()> {
+    let mut apt = command("apt-get", arguments);
+    apt.env("DEBIAN_FRONTEND", "noninteractive");
+    run(&mut apt).with_context(|| format!("needed: {names}"))
 }
 
 /// PostgreSQL's server programs, which Debian keeps out of PATH.

@@ -33,6 +33,7 @@ async fn apply(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, ApiFailure> {
+    api.control.check_may_develop(&caller, space).await?;
     let manifest = text(&headers, body)?;
     let job = api.control.apply_manifest(&caller, space, manifest).await?;
     Ok(accepted(&api, &job))
@@ -45,6 +46,7 @@ async fn diff(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, ApiFailure> {
+    api.control.check_may_develop(&caller, space).await?;
     let manifest = text(&headers, body)?;
     let differences = api.control.manifest_diff(&caller, space, &manifest).await?;
     let body = ManifestDiff { diff: differences.into_iter().map(present).collect() };

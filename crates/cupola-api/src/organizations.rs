@@ -39,6 +39,7 @@ pub(crate) fn routes() -> Router<Api> {
             get(isolation_segment).patch(set_isolation_segment),
         )
         .route("/v3/organizations/{guid}/users", get(users))
+        .route("/v3/organizations/{guid}/usage_summary", get(usage))
 }
 
 async fn list(
@@ -145,4 +146,15 @@ pub(crate) async fn included(
 ) -> Result<Vec<Organization>, ApiFailure> {
     let page = api.control.list_orgs(caller, &ListRequest::of_ids(ids)).await?;
     Ok(page.items.iter().map(|org| present::org(api, org)).collect())
+}
+
+async fn usage(
+    State(api): State<Api>,
+    Authenticated(caller): Authenticated,
+    Id(id): Id<OrgId>,
+) -> Result<Response, ApiFailure> {
+    let usage = api.control.org_usage(&caller, id).await?;
+    let own = format!("/v3/organizations/{id}");
+    let links = api.links([("self", format!("{own}/usage_summary")), ("organization", own)]);
+    Ok(Json(json!({ "usage_summary": present::usage(&usage), "links": links })).into_response())
 }

@@ -41,6 +41,7 @@ pub(crate) fn routes() -> Router<Api> {
             get(isolation_segment).patch(set_isolation_segment),
         )
         .route("/v3/spaces/{guid}/users", get(users))
+        .route("/v3/spaces/{guid}/usage_summary", get(usage))
 }
 
 async fn list(
@@ -195,6 +196,17 @@ async fn set_isolation_segment(
     crate::empty::require_no_isolation_segment(&body)?;
     let path = format!("/v3/spaces/{id}/relationships/isolation_segment");
     Ok(Json(json!({ "data": null, "links": api.links([("self", path)]) })).into_response())
+}
+
+async fn usage(
+    State(api): State<Api>,
+    Authenticated(caller): Authenticated,
+    Id(id): Id<SpaceId>,
+) -> Result<Response, ApiFailure> {
+    let usage = organizations::present::usage(&api.control.space_usage(&caller, id).await?);
+    let own = format!("/v3/spaces/{id}");
+    let links = api.links([("self", format!("{own}/usage_summary")), ("space", own)]);
+    Ok(Json(json!({ "usage_summary": usage, "links": links })).into_response())
 }
 
 /// The users with a role in the space.

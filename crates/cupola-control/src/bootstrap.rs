@@ -25,7 +25,7 @@ pub const FIRST_SPACE: &str = "dev";
 
 /// The buildpacks of the binary in the order of detection: those that ask for a certain file
 /// before `binary`, which takes what has a Procfile or a start command.
-const BUILTIN: &[&str] = &["staticfile", "nodejs", "python", "go", "binary"];
+const BUILTIN: &[&str] = &["staticfile", "nodejs", "go", "python", "binary"];
 
 impl Control {
     /// Whether the administrator is there, so that no password must be made up.

@@ -22,6 +22,7 @@ pub mod packages;
 pub mod processes;
 pub mod routes;
 pub mod events;
+pub mod usage;
 pub mod users;
 pub mod spaces;
 pub mod roles;

@@ -62,6 +62,17 @@ impl Control {
         Ok(manifest.warnings)
     }
 
+    /// Whether the caller may change what is in a space. Asked before the rest of a request is looked
+    /// at, so that those who may not learn nothing else.
+    pub async fn check_may_develop(
+        &self,
+        caller: &Caller,
+        space: SpaceId,
+    ) -> Result<(), ControlError> {
+        self.writable_space(&mut *self.read().await?, caller, space).await?;
+        Ok(())
+    }
+
     /// What applying a manifest would change.
     pub async fn manifest_diff(
         &self,

@@ -10,10 +10,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use cupola_domain::{
-    ids::AppId,
-    time::Timestamp,
-};
+use cupola_domain::{ids::AppId, time::Timestamp};
 use cupola_ports::data_plane::AccessLine;
 use http::{HeaderMap, Method, Uri, Version, header};
 
@@ -350,15 +347,18 @@ mod tests {
         draft.begin(&mut Stamp::default(), "App.example.com:80", started, request);
         draft.describe(&map, "127.0.0.1:5000");
         let mut line = String::new();
-        draft.finish(&mut line, &Outcome {
-            instance: &instance(),
-            status: 200,
-            received: 0,
-            sent: 1234,
-            total: Duration::from_micros(1_002_500),
-            app: Duration::from_micros(1_000_000),
-            router_error,
-        });
+        draft.finish(
+            &mut line,
+            &Outcome {
+                instance: &instance(),
+                status: 200,
+                received: 0,
+                sent: 1234,
+                total: Duration::from_micros(1_002_500),
+                app: Duration::from_micros(1_000_000),
+                router_error,
+            },
+        );
         line
     }
 
@@ -391,7 +391,9 @@ mod tests {
     fn what_is_missing_is_a_dash_and_errors_are_named() {
         let text = line(&[], Some("endpoint_failure (x)"));
 
-        assert!(text.contains(" 1234 \"-\" \"-\" \"127.0.0.1:5000\" \"10.1.2.3:8080\" x_forwarded_for:\"-\""));
+        assert!(text.contains(
+            " 1234 \"-\" \"-\" \"127.0.0.1:5000\" \"10.1.2.3:8080\" x_forwarded_for:\"-\""
+        ));
         assert!(text.ends_with("x_cf_routererror:\"endpoint_failure (x)\""));
     }
 
@@ -405,7 +407,10 @@ mod tests {
         let lines = decode(&batch.bytes).unwrap();
 
         assert_eq!((batch.lines, lost), (2, 0));
-        assert_eq!((lines[0].at, lines[0].index, &*lines[0].text), (Timestamp::from_micros(7), 3, "one"));
+        assert_eq!(
+            (lines[0].at, lines[0].index, &*lines[0].text),
+            (Timestamp::from_micros(7), 3, "one")
+        );
         assert_eq!(lines[1].text, "two");
         assert!(decode(&batch.bytes[..batch.bytes.len() - 1]).is_none());
     }

@@ -13,7 +13,10 @@ use crate::{client_io::ConnState, exchange::Exchange, headers, upstream::Lease};
 
 pub(crate) enum AnswerBody {
     /// A text of the router, or nothing.
-    Whole { text: Option<Bytes>, _end: EndOfAnswer },
+    Whole {
+        text: Option<Bytes>,
+        _end: EndOfAnswer,
+    },
     Stream(Box<Stream>),
 }
 
@@ -79,7 +82,9 @@ impl Body for AnswerBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let stream = match &mut *self {
-            Self::Whole { text, .. } => return Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
+            Self::Whole { text, .. } => {
+                return Poll::Ready(text.take().map(|text| Ok(Frame::data(text))));
+            }
             Self::Stream(stream) => stream,
         };
         let frame = ready!(Pin::new(&mut stream.incoming).poll_frame(cx));

@@ -190,7 +190,8 @@ impl ConnState {
     /// Called once per sweep.
     pub(crate) fn judge(&self, window: &mut UploadWindow, limits: &Limits) -> Verdict {
         let now_ms = self.clock.now_ms();
-        let older = |mark: &AtomicU64, limit: u64| now_ms.saturating_sub(mark.load(Relaxed)) > limit;
+        let older =
+            |mark: &AtomicU64, limit: u64| now_ms.saturating_sub(mark.load(Relaxed)) > limit;
         if self.write_blocked_ms.load(Relaxed) != 0
             && older(&self.write_blocked_ms, limits.write_stall_ms)
         {
@@ -282,14 +283,12 @@ impl ClientIo {
     }
 
     fn scan(&mut self, bytes: &mut [u8]) {
-        if self.gate.is_paused() {
-            if self.state.upgrade_refused.swap(false, Relaxed) {
-                self.gate.resume();
-            } else {
-                return self.state.unscanned.store(true, Relaxed);
-            }
+        if self.gate.is_paused() && self.state.upgrade_refused.swap(false, Relaxed) {
+            self.gate.resume();
         }
-        self.gate.scan(bytes);
+        if self.gate.scan(bytes) {
+            self.state.unscanned.store(true, Relaxed);
+        }
     }
 }
 

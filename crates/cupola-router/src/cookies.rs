@@ -43,7 +43,8 @@ pub(crate) fn stick(
 ) {
     let mut session = None;
     for value in headers.get_all(header::SET_COOKIE) {
-        let (name, _) = name_and_value(value.as_bytes().split(|b| *b == b';').next().unwrap_or(b""));
+        let (name, _) =
+            name_and_value(value.as_bytes().split(|b| *b == b';').next().unwrap_or(b""));
         if name == INSTANCE {
             return;
         }
@@ -79,7 +80,8 @@ fn cookie(session: &str, instance: InstanceId, context_path: &str) -> String {
         add(expires);
     }
     // Only the end of a session is copied, as a lifetime in seconds would start anew each time.
-    let ends = |text: &&str| text.split('=').nth(1).is_some_and(|age| age.trim().starts_with(['-', '0']));
+    let ends =
+        |text: &&str| text.split('=').nth(1).is_some_and(|age| age.trim().starts_with(['-', '0']));
     if find("Max-Age").filter(ends).is_some() {
         add("Max-Age=0");
     }
@@ -100,14 +102,23 @@ fn cookie(session: &str, instance: InstanceId, context_path: &str) -> String {
 mod tests {
     use super::*;
 
-    fn cookies_after(set: &[&str], wanted: Option<Wanted>, by: InstanceId, path: &str) -> Vec<String> {
+    fn cookies_after(
+        set: &[&str],
+        wanted: Option<Wanted>,
+        by: InstanceId,
+        path: &str,
+    ) -> Vec<String> {
         let mut headers = HeaderMap::new();
         for value in set {
             headers.append(header::SET_COOKIE, HeaderValue::try_from(*value).unwrap());
         }
         stick(&mut headers, wanted.as_ref(), by, path);
-        headers.get_all(header::SET_COOKIE).iter().skip(set.len())
-            .map(|value| value.to_str().unwrap().to_owned()).collect()
+        headers
+            .get_all(header::SET_COOKIE)
+            .iter()
+            .skip(set.len())
+            .map(|value| value.to_str().unwrap().to_owned())
+            .collect()
     }
 
     #[test]
@@ -116,15 +127,23 @@ mod tests {
 
         let plain = cookies_after(&["JSESSIONID=1"], None, by, "");
         let full = cookies_after(
-            &["a=b", "JSESSIONID=1; Path=/x; Secure; HttpOnly; SameSite=Lax; Expires=Thu, 01 Jan 2099 00:00:00 GMT"],
-            None, by, "/ctx",
+            &[
+                "a=b",
+                "JSESSIONID=1; Path=/x; Secure; HttpOnly; SameSite=Lax; Expires=Thu, 01 Jan 2099 00:00:00 GMT",
+            ],
+            None,
+            by,
+            "/ctx",
         );
         let ended = cookies_after(&["JSESSIONID=; Max-Age=0"], None, by, "");
 
         assert_eq!(plain, [format!("__VCAP_ID__={by}; Path=/; HttpOnly")]);
-        assert_eq!(full, [format!(
-            "__VCAP_ID__={by}; Path=/ctx; Expires=Thu, 01 Jan 2099 00:00:00 GMT; HttpOnly; Secure; SameSite=Lax"
-        )]);
+        assert_eq!(
+            full,
+            [format!(
+                "__VCAP_ID__={by}; Path=/ctx; Expires=Thu, 01 Jan 2099 00:00:00 GMT; HttpOnly; Secure; SameSite=Lax"
+            )]
+        );
         assert_eq!(ended, [format!("__VCAP_ID__={by}; Path=/; Max-Age=0; HttpOnly")]);
     }
 

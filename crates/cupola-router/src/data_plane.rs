@@ -144,7 +144,8 @@ impl Link {
     /// Missing is not zero.
     fn forget_report(&self) {
         let access_lines_lost = self.report.borrow().access_lines_lost;
-        self.report.send_replace(Arc::new(TrafficReport { access_lines_lost, ..Default::default() }));
+        self.report
+            .send_replace(Arc::new(TrafficReport { access_lines_lost, ..Default::default() }));
     }
 
     async fn session(&mut self, stream: UnixStream) -> io::Error {
@@ -196,7 +197,9 @@ async fn write(
                     return Ok(());
                 }
                 let table = wanted.borrow_and_update().clone();
-                if let Some(table) = table {
+                if let Some(table) = table
+                    && sent.as_deref() != Some(&table)
+                {
                     protocol::write(&mut to, &message(sent.as_deref(), &table)).await?;
                     sent = Some(table);
                 }

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use crate::{access_log::Outcome, access_log::Draft, instance::Instance, worker::Worker};
+use crate::{access_log::Draft, access_log::Outcome, instance::Instance, worker::Worker};
 
 /// What nginx and gorouter log when the client went away before it was answered.
 const CLIENT_CLOSED_REQUEST: u16 = 499;

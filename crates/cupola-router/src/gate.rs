@@ -54,25 +54,30 @@ impl Gate {
         self.state = State::RequestLine;
     }
 
-    pub(crate) fn scan(&mut self, bytes: &mut [u8]) {
+    /// True if something went by unscanned.
+    pub(crate) fn scan(&mut self, bytes: &mut [u8]) -> bool {
         let mut at = 0;
         while at < bytes.len() {
             let rest = &mut bytes[at..];
             match self.state {
                 State::Body(left) => at += self.skip(left, rest.len(), State::Body),
                 State::Chunk(left) => at += self.skip(left, rest.len(), State::Chunk),
-                State::Paused => return,
-                State::Rejected => return rest.fill(0),
+                State::Paused => return true,
+                State::Rejected => {
+                    rest.fill(0);
+                    return false;
+                }
                 _ => match self.line(rest) {
                     Some(used) => at += used,
                     None => {
                         self.state = State::Rejected;
                         rest.fill(0);
-                        return;
+                        return false;
                     }
                 },
             }
         }
+        false
     }
 
     fn skip(&mut self, left: u64, available: usize, then: impl Fn(u64) -> State) -> usize {
@@ -227,7 +232,9 @@ mod tests {
     fn ordinary_requests_pass_untouched() {
         assert!(passes(GET));
         assert!(passes(&format!("{GET}{GET}")));
-        assert!(passes("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\na\nbGET / HTTP/1.1\r\n"));
+        assert!(passes(
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\na\nbGET / HTTP/1.1\r\n"
+        ));
         assert!(passes(&format!("{CHUNKED}3;x=y\r\na\nb\r\n0\r\nA: b\r\n\r\n{GET}")));
     }
 
@@ -252,7 +259,8 @@ mod tests {
         for case in bad {
             assert!(!passes(&format!("{head}{case}")), "{case:?}");
         }
-        let bad_chunks = ["1\na\r\n", "1;x\ny\r\na\r\n", "1\r\na\n0\r\n", "1\r\nab\r\n", "x\r\n", "\r\n"];
+        let bad_chunks =
+            ["1\na\r\n", "1;x\ny\r\na\r\n", "1\r\na\n0\r\n", "1\r\nab\r\n", "x\r\n", "\r\n"];
         for case in bad_chunks {
             assert!(!passes(&format!("{CHUNKED}{case}")), "{case:?}");
         }

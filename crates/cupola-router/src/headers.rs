@@ -83,8 +83,7 @@ pub(crate) fn has_token(value: &HeaderValue, token: &str) -> bool {
 
 /// The protocol a request wants to change to, if it may become a tunnel.
 pub(crate) fn upgrade_of(headers: &HeaderMap) -> Option<HeaderValue> {
-    let wants =
-        headers.get_all(header::CONNECTION).iter().any(|value| has_token(value, "upgrade"));
+    let wants = headers.get_all(header::CONNECTION).iter().any(|value| has_token(value, "upgrade"));
     headers.get(header::UPGRADE).filter(|_| wants).cloned()
 }
 
@@ -112,10 +111,7 @@ pub(crate) fn add_forwarding(
     headers.remove(PROCESS_INSTANCE);
 }
 
-fn joined<'a>(
-    prior: impl Iterator<Item = &'a HeaderValue>,
-    last: &'a HeaderValue,
-) -> HeaderValue {
+fn joined<'a>(prior: impl Iterator<Item = &'a HeaderValue>, last: &'a HeaderValue) -> HeaderValue {
     let mut chain = Vec::new();
     for value in prior.chain([last]) {
         if !chain.is_empty() {

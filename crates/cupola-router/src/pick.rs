@@ -43,7 +43,8 @@ impl<'a> Pick<'a> {
         random: u64,
     ) -> Result<Self, Refusal> {
         let no_endpoints = || Refusal::NoEndpoints { host: raw_host.to_owned() };
-        let rule = route.rules.iter().find(|rule| is_for(rule, headers)).ok_or_else(no_endpoints)?;
+        let rule =
+            route.rules.iter().find(|rule| is_for(rule, headers)).ok_or_else(no_endpoints)?;
         if let Some(mut steered) = steered(rule, headers, raw_host)? {
             let first = random as usize % steered.len();
             steered.rotate_left(first);
@@ -154,8 +155,8 @@ fn steered<'a>(
     if let Some(value) = headers.get(PROCESS_INSTANCE) {
         let value = text(value);
         let (id, index) = value.split_once(':').map_or((&*value, None), |(id, i)| (id, Some(i)));
-        let (process, number) = parse::<ProcessId>(id, index.unwrap_or("0"))
-            .ok_or(Refusal::InvalidProcessInstance)?;
+        let (process, number) =
+            parse::<ProcessId>(id, index.unwrap_or("0")).ok_or(Refusal::InvalidProcessInstance)?;
         let is_wanted = |it: &&Arc<Instance>| {
             it.process_id == process && (index.is_none() || u64::from(it.index) == number)
         };

@@ -15,8 +15,7 @@ use crate::{
     answer::{AnswerBody, EndOfAnswer},
     cookies,
     exchange::Exchange,
-    framing,
-    headers,
+    framing, headers,
     instance::Instance,
     pick::Pick,
     refusal::Refusal,
@@ -93,7 +92,12 @@ fn prepare(
     let target = framing::target(request)?;
     let raw_host = target.raw_host.to_owned();
     let Some(route) = worker.shared.index.lookup(&target.host, request.uri().path()) else {
-        return Err(Refusal::UnknownRoute { host: raw_host });
+        let is_known = worker.shared.index.has_table();
+        return Err(if is_known {
+            Refusal::UnknownRoute { host: raw_host }
+        } else {
+            Refusal::NoTable
+        });
     };
     if target.is_absolute {
         rewrite_target(request, &raw_host)?;
@@ -112,8 +116,8 @@ fn rewrite_target(request: &mut Request<Incoming>, host: &str) -> Result<(), Ref
     let unusable = || Refusal::Ambiguous("The request target cannot be forwarded.");
     let host = HeaderValue::try_from(host).map_err(|_| unusable())?;
     let path = request.uri().path_and_query().cloned();
-    *request.uri_mut() = path.map_or_else(|| "/".parse(), |path| path.as_str().parse())
-        .map_err(|_| unusable())?;
+    *request.uri_mut() =
+        path.map_or_else(|| "/".parse(), |path| path.as_str().parse()).map_err(|_| unusable())?;
     request.headers_mut().insert(header::HOST, host);
     Ok(())
 }
@@ -137,8 +141,12 @@ async fn exchange(
     let picked = Pick::new(&route, request.headers(), &raw_host, worker.random());
     let client_end = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
     let (mut parts, body) = request.into_parts();
-    let mut body =
-        UploadBody::new(body, exchange.received.clone(), client.state.clone(), &worker.shared.limits);
+    let mut body = UploadBody::new(
+        body,
+        exchange.received.clone(),
+        client.state.clone(),
+        &worker.shared.limits,
+    );
     let asked = expects_continue(&parts).then(|| body.expect_continue(&worker.shared.limits));
     let mut pick = picked?;
     rewrite_head(client, &mut parts, &body, &mut exchange, (&request_id, &upgrade));

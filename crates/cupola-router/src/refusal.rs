@@ -7,9 +7,17 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
-    UnknownRoute { host: String },
-    NoEndpoints { host: String },
-    ConnectionLimit { host: String },
+    UnknownRoute {
+        host: String,
+    },
+    /// Neither control nor the disk has said yet which routes there are.
+    NoTable,
+    NoEndpoints {
+        host: String,
+    },
+    ConnectionLimit {
+        host: String,
+    },
     EmptyHost,
     /// The request can be read in more than one way.
     Ambiguous(&'static str),
@@ -17,9 +25,19 @@ pub(crate) enum Refusal {
     UnsupportedMethod,
     InvalidAppInstance,
     InvalidProcessInstance,
-    UnknownAppInstance { host: String, id: String, index: String },
-    UnknownProcessInstance { host: String, id: String, index: String },
-    EndpointFailure { reason: String },
+    UnknownAppInstance {
+        host: String,
+        id: String,
+        index: String,
+    },
+    UnknownProcessInstance {
+        host: String,
+        id: String,
+        index: String,
+    },
+    EndpointFailure {
+        reason: String,
+    },
     EndpointTimeout,
 }
 
@@ -27,7 +45,7 @@ impl Refusal {
     pub(crate) fn status(&self) -> StatusCode {
         match self {
             Self::UnknownRoute { .. } => StatusCode::NOT_FOUND,
-            Self::NoEndpoints { .. } | Self::ConnectionLimit { .. } => {
+            Self::NoTable | Self::NoEndpoints { .. } | Self::ConnectionLimit { .. } => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             Self::EmptyHost
@@ -49,6 +67,7 @@ impl Refusal {
             Self::UnknownRoute { .. }
             | Self::UnknownAppInstance { .. }
             | Self::UnknownProcessInstance { .. } => "unknown_route",
+            Self::NoTable => "no_route_table",
             Self::NoEndpoints { .. } => "no_endpoints",
             Self::ConnectionLimit { .. } => "Connection Limit Reached",
             Self::EmptyHost => "empty_host",
@@ -81,6 +100,7 @@ impl Refusal {
             Self::UnknownProcessInstance { host, id, index } => Cow::Owned(format!(
                 "Requested instance ('{index}') with process guid ('{id}') does not exist for route ('{host}')"
             )),
+            Self::NoTable => Cow::Borrowed("The router does not know its routes yet."),
             Self::EmptyHost => Cow::Borrowed("Request had empty Host header"),
             Self::Ambiguous(why) => Cow::Borrowed(why),
             Self::UnknownTransferCoding => {
@@ -111,10 +131,7 @@ impl Refusal {
 
     /// After an ambiguous request the next one may begin anywhere.
     fn must_close(&self) -> bool {
-        matches!(
-            self,
-            Self::Ambiguous(_) | Self::UnknownTransferCoding | Self::UnsupportedMethod
-        )
+        matches!(self, Self::Ambiguous(_) | Self::UnknownTransferCoding | Self::UnsupportedMethod)
     }
 
     pub(crate) fn answer(&self) -> Response<Bytes> {

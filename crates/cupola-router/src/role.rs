@@ -9,7 +9,7 @@ use std::{
         unix::{fs::PermissionsExt, net as unix},
     },
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, mpsc},
     thread,
     time::{Duration, Instant},
 };
@@ -78,16 +78,19 @@ fn failed(action: impl Into<String>) -> impl FnOnce(io::Error) -> RouterError {
 /// given up by the calling thread and inherited by those that follow.
 pub fn router_main(args: RouterArgs) -> Result<(), RouterError> {
     let listeners = take_listeners(&args.listen)?;
-    let addresses: Vec<SocketAddr> =
-        listeners.iter().map(TcpListener::local_addr).collect::<Result<_, _>>()
-            .map_err(failed("read the address of a listening socket"))?;
+    let addresses: Vec<SocketAddr> = listeners
+        .iter()
+        .map(TcpListener::local_addr)
+        .collect::<Result<_, _>>()
+        .map_err(failed("read the address of a listening socket"))?;
     raise_descriptor_limit();
     fs::create_dir_all(&args.state_dir)
         .map_err(failed(format!("make \"{}\"", args.state_dir.display())))?;
     let socket = bind_control(&args.control_socket)?;
     let saved = SavedTable::open(&args.state_dir)?;
     drop_rights(&args)?;
-    let workers = args.workers.unwrap_or_else(|| thread::available_parallelism().map_or(1, Into::into));
+    let workers =
+        args.workers.unwrap_or_else(|| thread::available_parallelism().map_or(1, Into::into));
     serve(args, workers.max(1), (listeners, addresses), socket, saved)
 }
 
@@ -119,7 +122,8 @@ fn serve(
     runtime.block_on(async {
         let control = Control::new(shared.clone(), owner, saved, kept, addresses.clone());
         socket.set_nonblocking(true).map_err(failed("prepare the control socket"))?;
-        let socket = UnixListener::from_std(socket).map_err(failed("prepare the control socket"))?;
+        let socket =
+            UnixListener::from_std(socket).map_err(failed("prepare the control socket"))?;
         control.start(socket);
         tracing::info!(?addresses, workers, pid = std::process::id(), "the router serves");
         let within = asked_to_end(&control).await?;
@@ -141,16 +145,19 @@ fn spawn_workers(
     workers: usize,
     listeners: &[TcpListener],
 ) -> Result<Vec<thread::JoinHandle<()>>, RouterError> {
+    let (begun, has_begun) = mpsc::channel();
     let spawn = |number| {
         let copies = listeners.iter().map(TcpListener::try_clone).collect::<Result<Vec<_>, _>>()?;
-        let shared = shared.clone();
-        thread::Builder::new().name(format!("router-{number}")).spawn(move || {
-            if let Err(error) = worker::run(shared, number, copies) {
-                tracing::error!(%error, "a worker of the router cannot run");
-            }
-        })
+        let (shared, begun) = (shared.clone(), begun.clone());
+        let name = format!("router-{number}");
+        thread::Builder::new().name(name).spawn(move || worker::run(shared, number, copies, &begun))
     };
-    (0..workers).map(spawn).collect::<io::Result<_>>().map_err(failed("start the workers"))
+    let threads: Vec<_> =
+        (0..workers).map(spawn).collect::<io::Result<_>>().map_err(failed("start the workers"))?;
+    for begun in has_begun.iter().take(threads.len()) {
+        begun.map_err(failed("serve with every worker"))?;
+    }
+    Ok(threads)
 }
 
 /// SIGTERM, or control. SIGINT and SIGHUP are for whoever sits at the terminal, not for the router.
@@ -193,7 +200,9 @@ fn take_listeners(listen: &Listen) -> Result<Vec<TcpListener>, RouterError> {
             .map_err(failed(format!("take over the listening sockets {numbers:?}")))?,
         Listen::Bind(addresses) => addresses
             .iter()
-            .map(|address| TcpListener::bind(address).map_err(failed(format!("listen on {address}"))))
+            .map(|address| {
+                TcpListener::bind(address).map_err(failed(format!("listen on {address}")))
+            })
             .collect::<Result<_, _>>()?,
     };
     if listeners.is_empty() {

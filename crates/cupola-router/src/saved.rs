@@ -8,7 +8,7 @@ use std::{
     io::{self, Read, Write},
     os::fd::OwnedFd,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use cupola_domain::route_table::RouteTable;
@@ -24,6 +24,8 @@ const VERSION: u32 = 1;
 pub(crate) struct SavedTable {
     directory: Arc<OwnedFd>,
     path: PathBuf,
+    /// Held while the one temporary file is written.
+    writing: Arc<Mutex<()>>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -62,7 +64,7 @@ impl SavedTable {
             let path = directory.to_owned();
             SavedTableError::Io { action: "open the directory", path, source: errno.into() }
         })?;
-        Ok(Self { directory: Arc::new(opened), path })
+        Ok(Self { directory: Arc::new(opened), path, writing: Arc::default() })
     }
 
     pub(crate) fn load(&self) -> Result<Option<RouteTable>, SavedTableError> {
@@ -77,8 +79,7 @@ impl SavedTable {
     }
 
     fn parse(&self, text: &[u8]) -> Result<RouteTable, SavedTableError> {
-        let malformed =
-            |source| SavedTableError::Malformed { path: self.path.clone(), source };
+        let malformed = |source| SavedTableError::Malformed { path: self.path.clone(), source };
         let envelope: Envelope<serde_json::Value> =
             serde_json::from_slice(text).map_err(malformed)?;
         if envelope.format != FORMAT || envelope.version > VERSION {
@@ -94,6 +95,7 @@ impl SavedTable {
         let envelope = Envelope { format: FORMAT.to_owned(), version: VERSION, table };
         let text = serde_json::to_vec(&envelope)
             .map_err(|error| self.failed("serialize", error.into()))?;
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         self.replace(&text).map_err(|source| self.failed("write", source))
     }
 

@@ -4,18 +4,16 @@
 //! Invariant: nothing reaches the app before it has answered 101, and a close frame is put only
 //! where a frame of the app has ended.
 
-use std::{
-    io,
-    rc::Rc,
-    sync::Arc,
-    time::Duration,
-};
+use std::{io, rc::Rc, sync::Arc, time::Duration};
 
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpStream, tcp::{OwnedReadHalf, OwnedWriteHalf}},
+    net::{
+        TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
     sync::{OwnedSemaphorePermit, watch},
     time::{Instant, sleep_until, timeout},
 };
@@ -78,7 +76,12 @@ pub(crate) async fn run(
     exchange.sent = sent;
 }
 
-async fn copy_both(mut up: Up, mut down: Down, client_first: Vec<u8>, app_first: Vec<u8>) -> (u64, u64) {
+async fn copy_both(
+    mut up: Up,
+    mut down: Down,
+    client_first: Vec<u8>,
+    app_first: Vec<u8>,
+) -> (u64, u64) {
     {
         let upwards = up.copy(&client_first);
         let downwards = down.copy(&app_first);

@@ -176,7 +176,8 @@ impl Drop for UploadBody {
 async fn linger(mut incoming: Incoming, upload: Rc<Upload>) {
     let drain = async {
         let mut left = upload.linger_bytes_max;
-        while let Some(Ok(frame)) = std::future::poll_fn(|cx| Pin::new(&mut incoming).poll_frame(cx)).await
+        while let Some(Ok(frame)) =
+            std::future::poll_fn(|cx| Pin::new(&mut incoming).poll_frame(cx)).await
         {
             let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
             upload.received.set(upload.received.get() + bytes);

@@ -26,7 +26,11 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{instance::Instance, upload::{Upload, UploadBody}, worker::Worker};
+use crate::{
+    instance::Instance,
+    upload::{Upload, UploadBody},
+    worker::Worker,
+};
 
 /// Buffers of one connection to an app; also the largest head of an answer.
 const BUFFER_BYTES_MAX: usize = 256 << 10;
@@ -82,7 +86,11 @@ impl Lease {
 
     pub(crate) fn sender(&mut self, upload: &Rc<Upload>) -> &mut SendRequest<UploadBody> {
         self.upload = Some(upload.clone());
-        &mut self.upstream.as_mut().expect("a lease has its connection until it is given back").sender
+        &mut self
+            .upstream
+            .as_mut()
+            .expect("a lease has its connection until it is given back")
+            .sender
     }
 
     pub(crate) fn is_reused(&self) -> bool {
@@ -105,7 +113,11 @@ impl Lease {
             self.worker.pool.borrow_mut().put(&self.worker, &self.instance, upstream);
         } else if !upstream.sender.is_closed() {
             // The connection's task has not yet seen that it is idle.
-            tokio::task::spawn_local(put_when_ready(self.worker.clone(), self.instance.clone(), upstream));
+            tokio::task::spawn_local(put_when_ready(
+                self.worker.clone(),
+                self.instance.clone(),
+                upstream,
+            ));
         }
     }
 

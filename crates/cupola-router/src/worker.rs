@@ -13,7 +13,7 @@ use std::{
     net::SocketAddr,
     pin::pin,
     rc::Rc,
-    sync::Arc,
+    sync::{Arc, mpsc},
     task::Poll,
     time::{Duration, SystemTime},
 };
@@ -105,21 +105,28 @@ impl Client {
     }
 }
 
-/// Runs until everything is drained. Blocks the thread.
+/// Runs until everything is drained. Blocks the thread. Says on `begun` whether it serves.
 pub(crate) fn run(
     shared: Arc<Shared>,
     number: usize,
     listeners: Vec<std::net::TcpListener>,
-) -> io::Result<()> {
-    let runtime =
-        Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
-    let result = runtime.block_on(async {
-        let worker = Rc::new(Worker::new(shared, number)?);
-        for listener in listeners {
-            listener.set_nonblocking(true)?;
-            let listener = TcpListener::from_std(listener)?;
-            spawn_local(accept(worker.clone(), listener));
-        }
+    begun: &mpsc::Sender<io::Result<()>>,
+) {
+    let say = |result| {
+        // The other side waits for every worker; if it is gone the process ends anyway.
+        let _gone = begun.send(result);
+    };
+    let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => return say(Err(error)),
+    };
+    runtime.block_on(async {
+        let worker = match begin(shared, number, listeners) {
+            Ok(worker) => worker,
+            Err(error) => return say(Err(error)),
+        };
+        say(Ok(()));
         let sweep = spawn_local(sweep(worker.clone()));
         let mut stage = worker.shared.stage.clone();
         // The other side is gone only when the process ends.
@@ -130,11 +137,22 @@ pub(crate) fn run(
         worker.for_each_connection(|connection| connection.task.abort());
         // Lets the aborted tasks drop what they hold while the runtime still runs.
         sleep(Duration::from_millis(1)).await;
-        Ok(())
     });
     // Dropping the runtime would drop what is left outside of it, where nothing can be spawned.
     std::mem::forget(runtime);
-    result
+}
+
+fn begin(
+    shared: Arc<Shared>,
+    number: usize,
+    listeners: Vec<std::net::TcpListener>,
+) -> io::Result<Rc<Worker>> {
+    let worker = Rc::new(Worker::new(shared, number)?);
+    for listener in listeners {
+        listener.set_nonblocking(true)?;
+        spawn_local(accept(worker.clone(), TcpListener::from_std(listener)?));
+    }
+    Ok(worker)
 }
 
 async fn accept(worker: Rc<Worker>, listener: TcpListener) {

@@ -46,7 +46,8 @@ impl Bundle<'_> {
             detail: error.to_string(),
         };
         // Through the typed form, so that a key the specification does not know cannot slip in.
-        let spec: Spec = serde_json::from_value(self.to_value().map_err(format)?).map_err(format)?;
+        let spec: Spec =
+            serde_json::from_value(self.to_value().map_err(format)?).map_err(format)?;
         serde_json::to_vec(&spec).map_err(format)
     }
 

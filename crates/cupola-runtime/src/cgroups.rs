@@ -58,11 +58,9 @@ impl Cgroup {
     pub(crate) fn memory_bytes(&self) -> Option<u64> {
         let (usage, stat, inactive) = match self.layout {
             CgroupLayout::V2 => ("memory.current", self.file("", "memory.stat"), "inactive_file"),
-            _ => (
-                "memory.usage_in_bytes",
-                self.file("memory", "memory.stat"),
-                "total_inactive_file",
-            ),
+            _ => {
+                ("memory.usage_in_bytes", self.file("memory", "memory.stat"), "total_inactive_file")
+            }
         };
         let used = number(&self.file("memory", usage))?;
         Some(used.saturating_sub(keyed(&stat, inactive).unwrap_or(0)))

@@ -38,6 +38,9 @@ pub struct RuntimeConfig {
     pub resolvers: Vec<Ipv4Addr>,
     /// The host's uid of uid 0 in containers; 65536 ids from here on are theirs.
     pub uid_base: u32,
+    /// Whether layers are mounted id-mapped where the file system can do it. Otherwise each is
+    /// copied once more, with its owners shifted.
+    pub idmapped_layers: bool,
     /// How many instances are started at the same time.
     pub starts_max: usize,
     /// How many networks are kept prepared for the next starts.
@@ -63,6 +66,7 @@ impl RuntimeConfig {
             staging_egress_allow: Vec::new(),
             resolvers: Vec::new(),
             uid_base: 100_000,
+            idmapped_layers: true,
             starts_max: 4,
             slots_ready: 2,
             pids_max: 1024,

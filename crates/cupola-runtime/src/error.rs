@@ -10,9 +10,7 @@ use crate::config::Cidr;
 /// What the container runtime reports to the binary that set it up.
 #[derive(Debug, thiserror::Error)]
 pub enum RuntimeError {
-    #[error(
-        "`{name}` cannot name an installation: use one to six lower-case letters and digits"
-    )]
+    #[error("`{name}` cannot name an installation: use one to six lower-case letters and digits")]
     BadInstallation { name: String },
     #[error("the instance subnet {subnet} is too small: use a prefix of at most 26")]
     SubnetTooSmall { subnet: Cidr },
@@ -68,14 +66,16 @@ impl From<RuntimeError> for SandboxError {
             RuntimeError::TreeTooLarge { limit_mib } => {
                 Self::DiskFull { limit_mib: u32::try_from(limit_mib).unwrap_or(u32::MAX) }
             }
-            other => Self::Host { action: "container runtime".to_owned(), source: Box::new(other) },
+            other => {
+                Self::Host { action: "set up its container".to_owned(), source: Box::new(other) }
+            }
         }
     }
 }
 
 impl From<RuntimeError> for CellError {
     fn from(error: RuntimeError) -> Self {
-        Self { action: "container runtime".to_owned(), source: Box::new(error) }
+        Self { action: "set up containers".to_owned(), source: Box::new(error) }
     }
 }
 

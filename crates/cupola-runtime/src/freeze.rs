@@ -81,7 +81,8 @@ pub(crate) fn freeze(
         entries: 0,
         links: HashMap::new(),
     };
-    let source = openat(root, c".", OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).map_err(at)?;
+    let source =
+        openat(root, c".", OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).map_err(at)?;
     copy.folder(&source, &target, Path::new(""), &Selection::of(paths), 0)?;
     let hasher = copy
         .tar
@@ -101,7 +102,8 @@ pub(crate) fn read_file(
     path: &str,
     bytes_max: u64,
 ) -> io::Result<Option<Vec<u8>>> {
-    let Some(file) = open_beneath(root, path.trim_start_matches('/'), OFlags::RDONLY | OFlags::NONBLOCK)?
+    let Some(file) =
+        open_beneath(root, path.trim_start_matches('/'), OFlags::RDONLY | OFlags::NONBLOCK)?
     else {
         return Ok(None);
     };
@@ -262,7 +264,8 @@ impl Copy {
         }
         let read = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let source = File::from(openat(place.source, place.name, read, Mode::empty())?);
-        let write = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let write =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let target = File::from(openat(place.target, place.name, write, Mode::from(0o600))?);
         let mut header = self.header(EntryType::Regular, stat, size);
         let both = Tee { source: source.take(size), target: &target };
@@ -431,7 +434,8 @@ mod tests {
 
     #[test]
     fn a_selected_folder_includes_the_ones_named_below_it() {
-        let paths = ["/home/vcap/app".to_owned(), "/home/vcap/app/x".to_owned(), "/etc/../a".to_owned()];
+        let paths =
+            ["/home/vcap/app".to_owned(), "/home/vcap/app/x".to_owned(), "/etc/../a".to_owned()];
 
         let selection = Selection::of(&paths);
 

@@ -15,7 +15,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -28,7 +28,7 @@ use crate::{
     error::{Doing, RuntimeError},
     freeze,
     records::{self, LayerRecord},
-    stack,
+    stack, time_now,
 };
 
 /// Layers younger than this are kept: their droplet may just be being written.
@@ -47,7 +47,7 @@ pub(crate) struct LayerStore {
 }
 
 impl LayerStore {
-    pub(crate) fn open(paths: Paths, uid_base: u32) -> Result<Self, RuntimeError> {
+    pub(crate) fn open(paths: Paths, uid_base: u32, may_idmap: bool) -> Result<Self, RuntimeError> {
         for folder in [paths.layers(), paths.layers_unfinished(), paths.layers().join("sha256")] {
             make_private(&folder)?;
         }
@@ -55,8 +55,8 @@ impl LayerStore {
         for entry in fs::read_dir(paths.layers_unfinished()).into_iter().flatten().flatten() {
             let _ = fs::remove_dir_all(entry.path());
         }
-        let idmapped = takes_idmapped_mounts(&paths.layers(), uid_base);
-        if !idmapped {
+        let idmapped = may_idmap && takes_idmapped_mounts(&paths.layers(), uid_base);
+        if may_idmap && !idmapped {
             tracing::warn!(
                 "the file system of the data directory takes no id-mapped mounts: \
                  layers are copied once more"
@@ -133,7 +133,11 @@ impl LayerStore {
         Ok(FrozenLayer { name, digest: record.digest.clone(), bytes: record.bytes })
     }
 
-    fn files_below(&self, digest: &LayerDigest, prefix: &str) -> Result<Vec<LayerFile>, RuntimeError> {
+    fn files_below(
+        &self,
+        digest: &LayerDigest,
+        prefix: &str,
+    ) -> Result<Vec<LayerFile>, RuntimeError> {
         let tree = self.folder(digest).join(TREE);
         let what = || format!("list the layer {digest}");
         let root = fs::File::open(&tree)
@@ -156,9 +160,7 @@ impl LayerStore {
         for entry in fs::read_dir(&all).doing(|| "list the layers".to_owned())?.flatten() {
             let record_path = entry.path().join(RECORD);
             let Ok(Some(record)) = records::read::<LayerRecord>(&record_path) else { continue };
-            let is_old = fs::metadata(&record_path)
-                .and_then(|metadata| metadata.modified())
-                .is_ok_and(|at| SystemTime::now().duration_since(at).is_ok_and(|age| age > AGE_MIN));
+            let is_old = age_of(&record_path).is_some_and(|age| age > AGE_MIN);
             let shifted = self.shifted_folder(&record.digest);
             let trees = [entry.path().join(TREE), shifted.join(TREE)];
             let is_mounted = trees.iter().any(|tree| mounted.contains(tree));
@@ -196,6 +198,12 @@ pub(crate) fn make_private(folder: &Path) -> Result<(), RuntimeError> {
     fs::create_dir_all(folder)
         .and_then(|()| fs::set_permissions(folder, fs::Permissions::from_mode(0o700)))
         .doing(|| format!("create `{}`", folder.display()))
+}
+
+fn age_of(path: &Path) -> Option<Duration> {
+    let modified_at = fs::metadata(path).ok()?.mtime();
+    let age_s = time_now().seconds().checked_sub(modified_at)?;
+    u64::try_from(age_s).ok().map(Duration::from_secs)
 }
 
 fn takes_idmapped_mounts(folder: &Path, uid_base: u32) -> bool {

@@ -59,6 +59,7 @@ pub fn enter_role(args: impl IntoIterator<Item = OsString>) {
 }
 
 /// The wall clock, for records. The shim has no clock port: it is a process of its own.
+#[expect(clippy::disallowed_methods, reason = "records of a process without a clock port")]
 fn time_now() -> Timestamp {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_micros(i64::try_from(since_epoch.as_micros()).unwrap_or(i64::MAX))

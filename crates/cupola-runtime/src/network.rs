@@ -11,7 +11,12 @@ mod links;
 mod resolvers;
 mod rules;
 
-use std::{net::Ipv4Addr, os::fd::AsRawFd, path::PathBuf, sync::Mutex};
+use std::{
+    net::Ipv4Addr,
+    os::fd::AsRawFd,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+};
 
 use addresses::Addresses;
 pub(crate) use forwarding::release as release_forwarding;
@@ -46,6 +51,11 @@ pub(crate) struct Network {
     opened: AsyncMutex<u32>,
     nft: Nft,
     resolvers: Vec<Ipv4Addr>,
+    /// Made ahead for the next apps, so that their start need not wait.
+    ready: Mutex<Vec<Slot>>,
+    ready_max: usize,
+    /// Held by the one who makes slots ahead.
+    refilling: AsyncMutex<()>,
 }
 
 /// The namespaces of one container.
@@ -87,6 +97,9 @@ impl Network {
             opened: AsyncMutex::new(0),
             nft,
             resolvers,
+            ready: Mutex::default(),
+            ready_max: config.slots_ready,
+            refilling: AsyncMutex::default(),
         };
         let rules = rules::Rules {
             installation: &network.installation,
@@ -107,6 +120,35 @@ impl Network {
 
     pub(crate) fn resolvers(&self) -> &[Ipv4Addr] {
         &self.resolvers
+    }
+
+    /// A slot for an app: one that was made ahead if there is one.
+    pub(crate) async fn app_slot(self: &Arc<Self>) -> Result<Slot, RuntimeError> {
+        let ready = self.ready.lock().expect("no panic while it is held").pop();
+        let slot = match ready {
+            Some(slot) => Ok(slot),
+            None => self.slot(Egress::App).await,
+        };
+        self.refill();
+        slot
+    }
+
+    /// Makes slots ahead in the background, one at a time.
+    pub(crate) fn refill(self: &Arc<Self>) {
+        let network = self.clone();
+        tokio::spawn(async move {
+            let Ok(_refilling) = network.refilling.try_lock() else { return };
+            let count = || network.ready.lock().expect("no panic while it is held").len();
+            while count() < network.ready_max {
+                match network.slot(Egress::App).await {
+                    Ok(slot) => {
+                        network.ready.lock().expect("no panic while it is held").push(slot);
+                    }
+                    // The start that needs it will tell.
+                    Err(_) => return,
+                }
+            }
+        });
     }
 
     /// Makes the namespaces and, if asked for, the interfaces of one container.
@@ -173,8 +215,7 @@ impl Network {
     fn sources(&self, from: u32, until: u32) -> String {
         let pairs = (from.max(addresses::FIRST)..until).flat_map(|number| {
             let address = self.subnet.address(number);
-            [Egress::App, Egress::Staging]
-                .map(|egress| (self.interface(address, egress), address))
+            [Egress::App, Egress::Staging].map(|egress| (self.interface(address, egress), address))
         });
         rules::add_sources(&self.installation, pairs)
     }

@@ -183,7 +183,11 @@ fn overlay() -> Finding {
 fn disk_images() -> Finding {
     let name = "disk images";
     if output(Path::new("mkfs.ext4"), &["-V"]).is_none() {
-        return missing(name, "`mkfs.ext4` is not there", "install it: `apt-get install e2fsprogs`");
+        return missing(
+            name,
+            "`mkfs.ext4` is not there",
+            "install it: `apt-get install e2fsprogs`",
+        );
     }
     if File::options().read(true).write(true).open("/dev/loop-control").is_err() {
         return missing(name, "no loop devices", "load the module: `modprobe loop`");
@@ -282,10 +286,11 @@ fn dropping_chains(rules: &str, installation: &str) -> Vec<String> {
             table = name;
         } else if let Some(name) = name("chain ") {
             chain = name;
-        } else if line.contains("hook forward") && line.contains("policy drop") {
-            if !table.ends_with(&own) {
-                found.push(format!("chain {chain} of table {table}"));
-            }
+        } else if line.contains("hook forward")
+            && line.contains("policy drop")
+            && !table.ends_with(&own)
+        {
+            found.push(format!("chain {chain} of table {table}"));
         }
     }
     found

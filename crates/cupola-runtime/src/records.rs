@@ -164,8 +164,10 @@ pub(crate) fn read<T: Versioned>(path: &Path) -> Result<Option<T>, RuntimeError>
 
 /// Writes a record whole.
 pub(crate) fn write<T: Versioned>(path: &Path, record: &T) -> Result<(), RuntimeError> {
-    let bytes = serde_json::to_vec(record)
-        .map_err(|error| RuntimeError::Format { what: "record".into(), detail: error.to_string() })?;
+    let bytes = serde_json::to_vec(record).map_err(|error| RuntimeError::Format {
+        what: "record".into(),
+        detail: error.to_string(),
+    })?;
     let unfinished = path.with_extension("unfinished");
     write_private(&unfinished, &bytes).doing(|| format!("write `{}`", unfinished.display()))?;
     fs::rename(&unfinished, path).doing(|| format!("write `{}`", path.display()))
@@ -176,4 +178,48 @@ fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file =
         fs::File::options().write(true).create(true).truncate(true).mode(0o600).open(path)?;
     file.write_all(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    fn golden(name: &str) -> Value {
+        let all: Value =
+            serde_json::from_str(include_str!("../tests/golden/records-v1.json")).unwrap();
+        all[name].clone()
+    }
+
+    fn reads_and_writes_back<T: Versioned>(name: &str) {
+        let record: T = serde_json::from_value(golden(name)).unwrap();
+
+        assert_eq!(record.version(), 1);
+        assert_eq!(serde_json::to_value(&record).unwrap(), golden(name));
+    }
+
+    #[test]
+    fn records_keep_the_form_of_version_1() {
+        reads_and_writes_back::<Launch>("launch");
+        reads_and_writes_back::<InstanceRecord>("instance");
+        reads_and_writes_back::<Started>("started");
+        reads_and_writes_back::<ExitRecord>("exit");
+        reads_and_writes_back::<Description>("description");
+        reads_and_writes_back::<LayerRecord>("layer");
+    }
+
+    #[test]
+    fn a_record_of_a_newer_version_is_refused() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let path = folder.path().join("started.json");
+        let mut newer = golden("started");
+        newer["version"] = 2.into();
+        fs::write(&path, newer.to_string()).unwrap();
+
+        let refused = read::<Started>(&path).unwrap_err().to_string();
+
+        assert!(refused.contains("newer than this program"), "{refused}");
+        assert!(read::<Started>(&folder.path().join("none")).unwrap().is_none());
+    }
 }

@@ -34,7 +34,7 @@ pub(crate) struct Inner {
     pub(crate) config: RuntimeConfig,
     pub(crate) paths: Paths,
     pub(crate) layers: Arc<LayerStore>,
-    pub(crate) network: Network,
+    pub(crate) network: Arc<Network>,
     /// The lowest tree of every container.
     pub(crate) skeleton: PathBuf,
     pub(crate) stack_digest: String,
@@ -61,9 +61,10 @@ impl Runtime {
         make_folders(&paths)?;
         let oci = OciRuntime::find(&config.runtime_path).await?;
         describe(&config, &paths, &oci)?;
-        let layers = LayerStore::open(paths.clone(), config.uid_base)?;
+        let layers = LayerStore::open(paths.clone(), config.uid_base, config.idmapped_layers)?;
         let used: Vec<Ipv4Addr> = instance_records(&paths).map(|record| record.address).collect();
-        let network = Network::open(&config, &used).await?;
+        let network = Arc::new(Network::open(&config, &used).await?);
+        network.refill();
         let (stacks, self_exe) = (paths.stacks(), config.self_exe.clone());
         let skeleton = layers::blocking(move || stack::prepare(&stacks, &self_exe)).await?;
         let in_use = layers.mounted().into_iter().chain([skeleton.clone()]).collect();
@@ -143,9 +144,11 @@ pub(crate) fn boot_id() -> String {
 
 /// What control wrote about each instance that is there.
 pub(crate) fn instance_records(paths: &Paths) -> impl Iterator<Item = InstanceRecord> + use<> {
-    fs::read_dir(paths.instances()).into_iter().flatten().flatten().filter_map(|entry| {
-        records::read(&entry.path().join(names::INSTANCE)).ok().flatten()
-    })
+    fs::read_dir(paths.instances())
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| records::read(&entry.path().join(names::INSTANCE)).ok().flatten())
 }
 
 /// Containers' root must be able to pass through the folders of the run directory, but not list
@@ -183,11 +186,7 @@ fn check_passable(folder: &Path) -> Result<(), RuntimeError> {
     Ok(())
 }
 
-fn describe(
-    config: &RuntimeConfig,
-    paths: &Paths,
-    oci: &OciRuntime,
-) -> Result<(), RuntimeError> {
+fn describe(config: &RuntimeConfig, paths: &Paths, oci: &OciRuntime) -> Result<(), RuntimeError> {
     let description = Description {
         version: records::VERSION,
         installation: config.installation.clone(),

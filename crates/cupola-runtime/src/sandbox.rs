@@ -79,8 +79,7 @@ async fn run(
     let deadline = Instant::now() + spec.limits.time_max;
     let (mut shim, folder) = start(inner, spec, remains).await?;
     let mut lines_lost = 0;
-    let (record, cut_short) =
-        follow(&mut shim, &output, cancel, deadline, &mut lines_lost).await?;
+    let (record, cut_short) = follow(&mut shim, &output, cancel, deadline, &mut lines_lost).await?;
     drop(output);
     let exit = exit_of(&record, cut_short);
     let is_good = exit == SandboxExit::Exited { code: 0 };
@@ -244,10 +243,9 @@ async fn keep(
                 Ok(Event::Failed { too_large: true, .. }) => {
                     RuntimeError::TreeTooLarge { limit_mib: spec.limits.disk_mib.into() }
                 }
-                Ok(Event::Failed { detail, .. }) => RuntimeError::Format {
-                    what: format!("what `{}` wrote", freeze.name),
-                    detail,
-                },
+                Ok(Event::Failed { detail, .. }) => {
+                    RuntimeError::Format { what: format!("what `{}` wrote", freeze.name), detail }
+                }
                 Ok(_) => RuntimeError::Format {
                     what: "the answer of a shim".to_owned(),
                     detail: "unexpected".to_owned(),

@@ -25,27 +25,71 @@ use crate::{
 pub const HOST_STACK: &str = "host";
 
 /// Changes when the code below makes another skeleton of the same sources.
-const SKELETON_VERSION: u32 = 1;
+const SKELETON_VERSION: u32 = 2;
 
 /// Links and folders of the root that lead into `/usr`.
 const MERGED: [&str; 7] = ["bin", "sbin", "lib", "lib32", "lib64", "libx32", "libo32"];
 
 const FOLDERS: [&str; 17] = [
-    "proc", "dev", "sys/fs/cgroup", "usr", "run", "mnt", "media", "srv", "opt", "root",
-    "var/cache", "var/lib", "var/log", "var/spool", "etc/ssl/certs", "home", ".cupola",
+    "proc",
+    "dev",
+    "sys/fs/cgroup",
+    "usr",
+    "run",
+    "mnt",
+    "media",
+    "srv",
+    "opt",
+    "root",
+    "var/cache",
+    "var/lib",
+    "var/log",
+    "var/spool",
+    "etc/ssl/certs",
+    "home",
+    ".cupola",
 ];
 
 const VCAP_FOLDERS: [&str; 6] = [
-    "home/vcap", "home/vcap/app", "home/vcap/tmp", "home/vcap/deps", "home/vcap/logs",
+    "home/vcap",
+    "home/vcap/app",
+    "home/vcap/tmp",
+    "home/vcap/deps",
+    "home/vcap/logs",
     "home/vcap/profile.d",
 ];
 
 /// What is taken over from the host's `/etc`, as far as everyone may read it.
-const FROM_ETC: [&str; 29] = [
-    "alternatives", "bash.bashrc", "ca-certificates.conf", "debian_version", "fonts", "gai.conf",
-    "host.conf", "inputrc", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "locale.alias",
-    "localtime", "magic", "magic.mime", "mime.types", "npmrc", "os-release", "perl", "pip.conf",
-    "profile", "profile.d", "protocols", "python3", "rpc", "services", "ssl", "terminfo",
+const FROM_ETC: [&str; 30] = [
+    "alternatives",
+    "apt",
+    "bash.bashrc",
+    "ca-certificates.conf",
+    "debian_version",
+    "fonts",
+    "gai.conf",
+    "host.conf",
+    "inputrc",
+    "ld.so.cache",
+    "ld.so.conf",
+    "ld.so.conf.d",
+    "locale.alias",
+    "localtime",
+    "magic",
+    "magic.mime",
+    "mime.types",
+    "npmrc",
+    "os-release",
+    "perl",
+    "pip.conf",
+    "profile",
+    "profile.d",
+    "protocols",
+    "python3",
+    "rpc",
+    "services",
+    "ssl",
+    "terminfo",
     "timezone",
 ];
 
@@ -183,8 +227,14 @@ fn link_into_usr(tree: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Passwords of package mirrors, which are the host's alone whatever their mode is.
+const SECRET_NAMES: [&str; 2] = ["auth.conf", "auth.conf.d"];
+
 /// Copies what everyone may read; links stay links.
 fn copy_readable(source: &Path, target: &Path) -> io::Result<()> {
+    if SECRET_NAMES.iter().any(|name| source.ends_with(name)) {
+        return Ok(());
+    }
     let metadata = match fs::symlink_metadata(source) {
         Ok(metadata) => metadata,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -240,8 +290,12 @@ fn place_init(place: &Path, self_exe: &Path) -> io::Result<()> {
 }
 
 fn sorted_names(folder: &Path) -> Vec<std::ffi::OsString> {
-    let mut names: Vec<_> =
-        fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.file_name()).collect();
+    let mut names: Vec<_> = fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.file_name())
+        .collect();
     names.sort();
     names
 }

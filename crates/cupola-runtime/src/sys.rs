@@ -2,7 +2,10 @@
 //!
 //! Invariant: the only module of the shim and of control with unsafe code; every block says why it
 //! is sound. The init has its own, because it must not allocate between fork and exec.
-#![expect(unsafe_code, reason = "system calls without a safe wrapper; each block says why it is sound")]
+#![expect(
+    unsafe_code,
+    reason = "system calls without a safe wrapper; each block says why it is sound"
+)]
 
 use std::{
     ffi::CString,
@@ -74,7 +77,8 @@ impl Sleeper {
         if pid < 0 {
             return Err(io::Error::last_os_error());
         }
-        let raw = i32::try_from(pid).map_err(|_| io::Error::other("the kernel gave no process id"))?;
+        let raw =
+            i32::try_from(pid).map_err(|_| io::Error::other("the kernel gave no process id"))?;
         let pid = Pid::from_raw(raw).ok_or_else(|| io::Error::other("no process id"))?;
         let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
         Ok(Self { pid, pidfd })

@@ -13,7 +13,8 @@ use crate::{
     cgroups,
     config::Paths,
     error::RuntimeError,
-    network, protocol::Request,
+    network,
+    protocol::Request,
     records::{self, Description},
     shim::names,
     shim_client::ShimClient,
@@ -66,10 +67,9 @@ async fn stop(folder: &Path) {
     }
     let _ = shim.send(&Request::Quit).await;
     // The shim closes the connection when it is gone.
-    let _ = tokio::time::timeout(Duration::from_secs(2), async {
-        while shim.next().await.is_ok() {}
-    })
-    .await;
+    let _ =
+        tokio::time::timeout(Duration::from_secs(2), async { while shim.next().await.is_ok() {} })
+            .await;
 }
 
 /// Kills the container in this folder and its shim, and makes the OCI runtime forget it.
@@ -111,10 +111,7 @@ fn kill(pid: i32) {
     let Ok(pidfd) = pidfd_open(pid, PidfdFlags::empty()) else { return };
     let _ = pidfd_send_signal(&pidfd, Signal::KILL);
     let mut fds = [rustix::event::PollFd::new(&pidfd, rustix::event::PollFlags::IN)];
-    let _ = rustix::event::poll(
-        &mut fds,
-        Some(&rustix::event::Timespec { tv_sec: 2, tv_nsec: 0 }),
-    );
+    let _ = rustix::event::poll(&mut fds, Some(&rustix::event::Timespec { tv_sec: 2, tv_nsec: 0 }));
 }
 
 /// Lets the OCI runtime forget a container whose shim could not say so.

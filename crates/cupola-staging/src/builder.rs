@@ -13,7 +13,9 @@ use lifecycle::Lifecycle;
 use crate::orders::{self, BuildOrder, BuildOutcome, BuildStep, Shortage};
 
 /// Kept free until the end, so that a build that filled its disk can still say so.
-const RESERVE_BYTES: u64 = 1 << 20;
+const RESERVE_BYTES: usize = 1 << 20;
+/// A write may fail while there is still less than this, for it is reserved in large pieces.
+const DISK_FULL_BYTES: u64 = 8 << 20;
 const RESERVE_NAME: &str = "reserve";
 
 /// Why there is no droplet, as the result tells it.
@@ -85,7 +87,7 @@ fn prepare(order: &BuildOrder) -> Result<(), Failure> {
         })?;
     }
     let reserve = paths.work.join(RESERVE_NAME);
-    fs::write(reserve, vec![0x5a; RESERVE_BYTES as usize])
+    fs::write(reserve, vec![0x5a; RESERVE_BYTES])
         .map_err(|e| Failure::new(BuildStep::Prepare, format!("there is no disk to build on: {e}")))
 }
 
@@ -95,7 +97,7 @@ fn shortage(work: &Path) -> Option<Shortage> {
         return Some(Shortage::Memory);
     }
     let disk = rustix::fs::statvfs(work).ok()?;
-    let is_full = disk.f_bavail.saturating_mul(disk.f_frsize) < RESERVE_BYTES / 2
+    let is_full = disk.f_bavail.saturating_mul(disk.f_frsize) < DISK_FULL_BYTES
         || (disk.f_files > 0 && disk.f_favail == 0);
     is_full.then_some(Shortage::Disk)
 }

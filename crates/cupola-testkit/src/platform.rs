@@ -196,7 +196,8 @@ impl TestPlatform {
         Caller { user_id: user.id, username: user.username, admin: user.admin }
     }
 
-    pub(crate) fn router(&self) -> Router {
+    /// The API, to be served.
+    pub fn router(&self) -> Router {
         self.router.clone()
     }
 }

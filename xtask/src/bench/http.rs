@@ -27,7 +27,6 @@ pub(super) struct Request<'a> {
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) status: u16,
-    pub(super) location: Option<String>,
     pub(super) body: String,
 }
 
@@ -66,7 +65,7 @@ impl Client {
         if head.is_kept {
             self.connection = Some(connection);
         }
-        Ok(Answer { status: head.status, location: head.location, body })
+        Ok(Answer { status: head.status, body })
     }
 }
 
@@ -88,7 +87,6 @@ impl Request<'_> {
 
 struct Head {
     status: u16,
-    location: Option<String>,
     length: Option<usize>,
     is_chunked: bool,
     is_kept: bool,
@@ -99,8 +97,7 @@ impl Head {
         let first = line(connection)?;
         let status = first.split(' ').nth(1).and_then(|status| status.parse().ok());
         let status = status.ok_or_else(|| malformed(&first))?;
-        let mut head =
-            Self { status, location: None, length: None, is_chunked: false, is_kept: true };
+        let mut head = Self { status, length: None, is_chunked: false, is_kept: true };
         loop {
             let line = line(connection)?;
             let Some((name, value)) = line.split_once(':') else { return Ok(head) };
@@ -110,7 +107,6 @@ impl Head {
 
     fn take(&mut self, name: &str, value: &str) {
         match name {
-            "location" => self.location = Some(value.to_owned()),
             "content-length" => self.length = value.parse().ok(),
             "transfer-encoding" => self.is_chunked = value.eq_ignore_ascii_case("chunked"),
             "connection" => self.is_kept = !value.eq_ignore_ascii_case("close"),

@@ -136,7 +136,9 @@ impl Platform {
 
     pub(super) fn router_pid(&self) -> anyhow::Result<u32> {
         let processes = procfs::naming(&self.run_dir);
-        let router = processes.iter().find(|process| process.arguments.get(1).is_some_and(|role| role == "router"));
+        let router = processes
+            .iter()
+            .find(|process| process.arguments.get(1).is_some_and(|role| role == "router"));
         Ok(router.context("there is no router process")?.pid)
     }
 

@@ -43,12 +43,11 @@ const BUDGET: f64 = 1.3;
 pub(super) fn measure(scratch: &Path) -> anyhow::Result<Vec<Row>> {
     let folder = scratch.join("router");
     fs::create_dir_all(&folder)?;
-    let wrk = prepare::wrk()?;
+    let wrk = PathBuf::from("wrk");
     let nginx = prepare::nginx()?;
-    let _backend = Backend::start(&nginx, &folder)?;
-    let backends = _backend.addresses.clone();
-    let router = Router::start(&folder, &backends)?;
-    let peer = Peer::start(&nginx, &folder, &backends)?;
+    let backend = Backend::start(&nginx, &folder)?;
+    let router = Router::start(&folder, &backend.addresses)?;
+    let peer = Peer::start(&nginx, &folder, &backend.addresses)?;
     let script = folder.join("load.lua");
     fs::write(&script, load_script())?;
     let load = Load { wrk, script };
@@ -193,7 +192,10 @@ impl Peer {
         }
         http += "  }\n";
         for (number, backend) in backends.iter().enumerate() {
-            let _ = writeln!(http, "  upstream b{number} {{ server {backend}; keepalive {CONNECTIONS}; }}");
+            let _ = writeln!(
+                http,
+                "  upstream b{number} {{ server {backend}; keepalive {CONNECTIONS}; }}"
+            );
         }
         let _ = write!(
             http,
@@ -215,7 +217,7 @@ fn start_nginx(nginx: &Path, folder: &Path, core: usize, http: &str) -> anyhow::
     let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
     let temporary = temporary.map(|kind| format!("  {kind}_temp_path {at}/{kind};\n")).concat();
     let text = format!(
-        "daemon off;\nworker_processes 1;\nuser root;\npid {at}/pid;\nerror_log {at}/error.log;\n\
+        "daemon off;\nworker_processes 1;\nuser nobody nogroup;\npid {at}/pid;\nerror_log {at}/error.log;\n\
          events {{ worker_connections 4096; }}\nhttp {{\n{temporary}  keepalive_requests 1000000000;\n{http}}}\n"
     );
     let configuration = folder.join("nginx.conf");

@@ -3,6 +3,8 @@
 //! Each operation of the contract that the API has is in `OPERATIONS` or, if there is nothing to
 //! refuse, in `OPEN`. A test compares both with the routes that there are.
 
+mod of_apps;
+
 use std::collections::BTreeSet;
 
 use cupola_domain::roles::RoleKind;
@@ -13,6 +15,8 @@ use cupola_testkit::{
 };
 use http::Method;
 use serde_json::{Value, json};
+
+use of_apps::AppFixture;
 
 /// What somebody gets who asks for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,6 +132,7 @@ struct Fixture {
     member: String,
     org: String,
     space: String,
+    of_apps: AppFixture,
 }
 
 impl Fixture {
@@ -138,7 +143,8 @@ impl Fixture {
         admin.patch(&path, json!({ "name": "dev" })).await.expect(200);
         let event = first(&admin, "/v3/audit_events").await;
         let role = first(&admin, "/v3/roles").await;
-        let ids = vec![
+        let of_apps = AppFixture::new(platform).await;
+        let mut ids = vec![
             ("organizations", platform.org.to_string()),
             ("spaces", platform.space.to_string()),
             ("roles", role),
@@ -148,8 +154,9 @@ impl Fixture {
             ("stacks", first(&admin, "/v3/stacks").await),
             ("organization_quotas", first(&admin, "/v3/organization_quotas").await),
         ];
+        ids.extend(of_apps.ids());
         let (org, space) = (platform.org.to_string(), platform.space.to_string());
-        Self { ids, member, org, space }
+        Self { ids, member, org, space, of_apps }
     }
 
     /// The template with the ids of the fixture.
@@ -162,10 +169,14 @@ impl Fixture {
             "environment_variable_groups" => "running",
             _ => "ssh",
         };
+        let template = self.of_apps.path(template);
         template.replace("{guid}", id).replace("{quota_guid}", id).replace("{name}", name)
     }
 
     fn body(&self, method: &str, template: &str) -> Value {
+        if let Some(body) = self.of_apps.body(method, template) {
+            return body;
+        }
         let in_org = json!({ "organization": { "data": { "guid": self.org } } });
         match (method, template) {
             ("POST", "/v3/organizations") => json!({ "name": "acme" }),
@@ -210,7 +221,7 @@ async fn those_who_may_not_are_refused_and_learn_no_more_than_they_may() {
     let auditor = platform.as_user("auditor", &roles).await;
 
     let mut wrong = Vec::new();
-    for (method, template, stranger_gets, auditor_gets) in OPERATIONS {
+    for (method, template, stranger_gets, auditor_gets) in OPERATIONS.iter().chain(of_apps::OPERATIONS) {
         let path = fixture.path(template);
         let body = fixture.body(method, template);
         let asked = [("stranger", &stranger, stranger_gets), ("auditor", &auditor, auditor_gets)];
@@ -233,16 +244,17 @@ async fn every_operation_needs_a_token_and_is_in_the_tables() {
     let anonymous = platform.anonymous();
     let listed: BTreeSet<(String, String)> = OPERATIONS
         .iter()
+        .chain(of_apps::OPERATIONS)
         .map(|(method, path, _, _)| (*method, *path))
-        .chain(OPEN.iter().copied())
+        .chain(OPEN.iter().chain(of_apps::OPEN).copied())
         .map(|(method, path)| (method.to_owned(), path.to_owned()))
         .collect();
     let is_listed = |operation: &(String, String)| {
-        let is_empty = |path: &&str| {
-            let rest = operation.1.strip_prefix(**path);
+        let is_empty = |path: &str| {
+            let rest = operation.1.strip_prefix(path);
             rest.is_some_and(|rest| rest.is_empty() || rest == "/{guid}")
         };
-        listed.contains(operation) || EMPTY.iter().any(|path| is_empty(&path))
+        listed.contains(operation) || EMPTY.iter().any(|path| is_empty(path))
     };
 
     let mut unlisted = Vec::new();

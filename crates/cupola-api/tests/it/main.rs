@@ -7,6 +7,7 @@ mod empty;
 mod feature_flags;
 mod lists;
 mod organizations;
+mod push;
 mod roles;
 mod root;
 mod spaces;

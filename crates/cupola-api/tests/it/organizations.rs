@@ -14,7 +14,42 @@ async fn organisation_is_written_as_upstream_does() {
     let created = admin.post("/v3/organizations", body).await;
 
     created.expect(201);
-    assert_snapshot!(created.pretty(&[(&created.guid(), "GUID")]), @"");
+    assert_snapshot!(created.pretty(&[(&created.guid(), "GUID")]), @r#"
+    {
+      "created_at": "2028-02-29T12:00:00Z",
+      "guid": "GUID",
+      "links": {
+        "default_domain": {
+          "href": "https://api.cupola.test/v3/organizations/GUID/domains/default"
+        },
+        "domains": {
+          "href": "https://api.cupola.test/v3/organizations/GUID/domains"
+        },
+        "quota": {
+          "href": "https://api.cupola.test/v3/organization_quotas/00000000-0000-4000-8000-00000000c0de"
+        },
+        "self": {
+          "href": "https://api.cupola.test/v3/organizations/GUID"
+        }
+      },
+      "metadata": {
+        "annotations": {},
+        "labels": {
+          "tier": "gold"
+        }
+      },
+      "name": "acme",
+      "relationships": {
+        "quota": {
+          "data": {
+            "guid": "00000000-0000-4000-8000-00000000c0de"
+          }
+        }
+      },
+      "suspended": false,
+      "updated_at": "2028-02-29T12:00:00Z"
+    }
+    "#);
     let path = format!("/v3/organizations/{}", created.guid());
     assert_eq!(admin.get(&path).await.expect(200), &created.body);
 }

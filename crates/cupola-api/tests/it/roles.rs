@@ -40,7 +40,40 @@ async fn role_is_written_as_upstream_does() {
 
     let user = created.body["relationships"]["user"]["data"]["guid"].as_str().unwrap();
     created.expect(201);
-    assert_snapshot!(created.pretty(&[(&created.guid(), "ROLE"), (user, "USER"), (&platform.org.to_string(), "ORG")]), @"");
+    assert_snapshot!(created.pretty(&[(&created.guid(), "ROLE"), (user, "USER"), (&platform.org.to_string(), "ORG")]), @r#"
+    {
+      "created_at": "2028-02-29T12:00:00Z",
+      "guid": "ROLE",
+      "links": {
+        "organization": {
+          "href": "https://api.cupola.test/v3/organizations/ORG"
+        },
+        "self": {
+          "href": "https://api.cupola.test/v3/roles/ROLE"
+        },
+        "user": {
+          "href": "https://api.cupola.test/v3/users/USER"
+        }
+      },
+      "relationships": {
+        "organization": {
+          "data": {
+            "guid": "ORG"
+          }
+        },
+        "space": {
+          "data": null
+        },
+        "user": {
+          "data": {
+            "guid": "USER"
+          }
+        }
+      },
+      "type": "organization_manager",
+      "updated_at": "2028-02-29T12:00:00Z"
+    }
+    "#);
     let path = format!("/v3/roles/{}?include=user,organization", created.guid());
     let shown = admin.get(&path).await;
     assert_eq!(shown.expect(200)["included"]["users"][0]["username"], "ada");

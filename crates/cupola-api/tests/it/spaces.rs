@@ -18,7 +18,43 @@ async fn space_is_written_as_upstream_does() {
     let created = admin.post("/v3/spaces", new_space("test", platform.org)).await;
 
     created.expect(201);
-    assert_snapshot!(created.pretty(&[(&created.guid(), "SPACE"), (&platform.org.to_string(), "ORG")]), @"");
+    assert_snapshot!(created.pretty(&[(&created.guid(), "SPACE"), (&platform.org.to_string(), "ORG")]), @r#"
+    {
+      "created_at": "2028-02-29T12:00:00Z",
+      "guid": "SPACE",
+      "links": {
+        "apply_manifest": {
+          "href": "https://api.cupola.test/v3/spaces/SPACE/actions/apply_manifest",
+          "method": "POST"
+        },
+        "features": {
+          "href": "https://api.cupola.test/v3/spaces/SPACE/features"
+        },
+        "organization": {
+          "href": "https://api.cupola.test/v3/organizations/ORG"
+        },
+        "self": {
+          "href": "https://api.cupola.test/v3/spaces/SPACE"
+        }
+      },
+      "metadata": {
+        "annotations": {},
+        "labels": {}
+      },
+      "name": "test",
+      "relationships": {
+        "organization": {
+          "data": {
+            "guid": "ORG"
+          }
+        },
+        "quota": {
+          "data": null
+        }
+      },
+      "updated_at": "2028-02-29T12:00:00Z"
+    }
+    "#);
 }
 
 #[tokio::test]

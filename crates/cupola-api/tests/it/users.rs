@@ -17,7 +17,25 @@ async fn account_becomes_a_user_and_stops_being_one() {
     let created = admin.post("/v3/users", json!({ "guid": guid })).await;
 
     created.expect(201);
-    assert_snapshot!(created.pretty(&[(&guid, "USER")]), @"");
+    assert_snapshot!(created.pretty(&[(&guid, "USER")]), @r#"
+    {
+      "created_at": "2028-02-29T12:00:00Z",
+      "guid": "USER",
+      "links": {
+        "self": {
+          "href": "https://api.cupola.test/v3/users/USER"
+        }
+      },
+      "metadata": {
+        "annotations": {},
+        "labels": {}
+      },
+      "origin": "uaa",
+      "presentation_name": "ada",
+      "updated_at": "2028-02-29T12:00:00Z",
+      "username": "ada"
+    }
+    "#);
     let again = admin.post("/v3/users", json!({ "guid": guid })).await;
     assert_eq!(again.detail(422), format!("User with guid '{guid}' already exists."));
     let accepted = admin.delete(&path).await;

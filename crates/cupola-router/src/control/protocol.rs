@@ -38,24 +38,43 @@ const FDS_MAX: usize = 32;
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum ToRouter {
-    Hello { protocol: u32 },
-    Snapshot { table: Arc<RouteTable> },
+    Hello {
+        protocol: u32,
+    },
+    Snapshot {
+        table: Arc<RouteTable>,
+    },
     Delta(Delta),
-    CloseTunnels { instance: InstanceId },
+    CloseTunnels {
+        instance: InstanceId,
+    },
     /// Asks for the listening sockets, as ancillary data of the answer.
     Listeners,
     /// Stop accepting, finish what is under way, end.
-    Drain { deadline_ms: Option<u64> },
+    Drain {
+        deadline_ms: Option<u64>,
+    },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum FromRouter {
-    Hello { protocol: u32, pid: u32, serving: Option<(u64, u64)> },
+    Hello {
+        protocol: u32,
+        pid: u32,
+        serving: Option<(u64, u64)>,
+    },
     Report(Report),
     /// A table was not taken; the next must be a whole one.
-    Refused { reason: String, serving: Option<(u64, u64)> },
-    Listeners { protocol: u32, pid: u32, addresses: Vec<SocketAddr> },
+    Refused {
+        reason: String,
+        serving: Option<(u64, u64)>,
+    },
+    Listeners {
+        protocol: u32,
+        pid: u32,
+        addresses: Vec<SocketAddr>,
+    },
     Draining,
 }
 
@@ -218,7 +237,10 @@ mod tests {
 
         assert_eq!(text(&ToRouter::Hello { protocol: 1 }), r#"{"hello":{"protocol":1}}"#);
         assert_eq!(text(&ToRouter::Listeners), r#""listeners""#);
-        assert_eq!(text(&ToRouter::Drain { deadline_ms: None }), r#"{"drain":{"deadline_ms":null}}"#);
+        assert_eq!(
+            text(&ToRouter::Drain { deadline_ms: None }),
+            r#"{"drain":{"deadline_ms":null}}"#
+        );
     }
 
     #[tokio::test]

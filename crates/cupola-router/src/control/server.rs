@@ -155,7 +155,10 @@ impl Control {
                 let hello = FromRouter::Hello { protocol: PROTOCOL, pid, serving };
                 protocol::write(&mut stream, &hello).await?;
                 if protocol != PROTOCOL {
-                    tracing::error!(protocol, "control speaks another protocol; it must replace me");
+                    tracing::error!(
+                        protocol,
+                        "control speaks another protocol; it must replace me"
+                    );
                     return Ok(());
                 }
                 let session = self.session.get() + 1;
@@ -173,7 +176,8 @@ impl Control {
                 stream.writable().await?;
                 let listeners = self.listeners.borrow();
                 let fds: Vec<_> = listeners.iter().map(AsFd::as_fd).collect();
-                stream.try_io(Interest::WRITABLE, || protocol::send_with_fds(&stream, &answer, &fds))
+                stream
+                    .try_io(Interest::WRITABLE, || protocol::send_with_fds(&stream, &answer, &fds))
             }
             other => {
                 self.clone().take(other);
@@ -372,7 +376,12 @@ pub(crate) fn restore(owner: &mut TableOwner, saved: &SavedTable, now_ms: u64) {
     if let Some(table) = table {
         let routes = table.routes.len();
         match owner.apply_snapshot(&table, now_ms) {
-            Ok(()) => tracing::info!(routes, table.epoch, table.version, "serving from the saved route table"),
+            Ok(()) => tracing::info!(
+                routes,
+                table.epoch,
+                table.version,
+                "serving from the saved route table"
+            ),
             Err(error) => tracing::error!(%error, "the saved route table is unusable"),
         }
     }

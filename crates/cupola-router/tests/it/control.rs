@@ -53,13 +53,21 @@ async fn access_lines_arrive_with_app_and_index() {
     router.serve([(key, entry)]).await;
 
     let mut client = router.connect().await;
-    client.send("POST /x?y HTTP/1.1\r\nHost: a.test\r\nUser-Agent: me\r\nContent-Length: 3\r\n\r\nabc").await;
+    client
+        .send(
+            "POST /x?y HTTP/1.1\r\nHost: a.test\r\nUser-Agent: me\r\nContent-Length: 3\r\n\r\nabc",
+        )
+        .await;
     let answer = client.answer().await;
     let line = timeout(PATIENCE, lines.recv()).await.unwrap().unwrap();
 
     assert_eq!((line.app_id, line.index), (app_id, 0));
     assert!(line.text.starts_with("a.test - [20"), "{}", line.text);
-    assert!(line.text.contains("Z] \"POST /x?y HTTP/1.1\" 200 3 5 \"-\" \"me\" \"127.0.0.1:"), "{}", line.text);
+    assert!(
+        line.text.contains("Z] \"POST /x?y HTTP/1.1\" 200 3 5 \"-\" \"me\" \"127.0.0.1:"),
+        "{}",
+        line.text
+    );
     let request_id = answer.header("X-Vcap-Request-Id").unwrap();
     assert!(line.text.contains(&format!(
         "\"{}\" x_forwarded_for:\"127.0.0.1\" x_forwarded_proto:\"http\" vcap_request_id:\"{request_id}\" response_time:0.",
@@ -80,12 +88,17 @@ async fn stale_epoch_and_version_are_refused() {
     router.report(|report| report.serving == Some((5, 9))).await;
 
     let old = RouterClient::start(&router.config.control_socket);
-    old.apply(Arc::new(RouteTable { epoch: 4, version: 99, ..RouteTable::default() })).await.unwrap();
+    old.apply(Arc::new(RouteTable { epoch: 4, version: 99, ..RouteTable::default() }))
+        .await
+        .unwrap();
     let mut report = old.report();
     timeout(PATIENCE, report.wait_for(|report| report.serving.is_some())).await.unwrap().unwrap();
     drop(old);
     let older = RouterClient::start(&router.config.control_socket);
-    older.apply(Arc::new(RouteTable { epoch: 5, version: 8, ..RouteTable::default() })).await.unwrap();
+    older
+        .apply(Arc::new(RouteTable { epoch: 5, version: 8, ..RouteTable::default() }))
+        .await
+        .unwrap();
     let mut report = older.report();
     timeout(PATIENCE, report.wait_for(|report| report.serving.is_some())).await.unwrap().unwrap();
 
@@ -106,7 +119,10 @@ async fn routes_go_on_while_control_is_away_and_it_catches_up_after() {
     let routes = [route("b.test", vec![app.endpoint.clone()])].into_iter().collect();
     next.apply(Arc::new(RouteTable { epoch: 2, version: 1, routes })).await.unwrap();
     let mut report = next.report();
-    timeout(PATIENCE, report.wait_for(|report| report.serving == Some((2, 1)))).await.unwrap().unwrap();
+    timeout(PATIENCE, report.wait_for(|report| report.serving == Some((2, 1))))
+        .await
+        .unwrap()
+        .unwrap();
 
     assert_eq!(router.get("a.test", "/").await.status, 404);
     assert_eq!(router.get("b.test", "/").await.status, 200);

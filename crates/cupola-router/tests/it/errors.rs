@@ -5,6 +5,7 @@ use crate::support::{App, Reply, TestRouter, dead_endpoint, eventually, route};
 #[tokio::test]
 async fn unknown_route_is_told_exactly_as_gorouter_does() {
     let router = TestRouter::start().await;
+    router.serve([]).await;
 
     let answer = router.get("No.test:80", "/").await;
 
@@ -14,6 +15,15 @@ async fn unknown_route_is_told_exactly_as_gorouter_does() {
     assert_eq!(answer.header("Content-Type"), Some("text/plain; charset=utf-8"));
     assert_eq!(answer.header("X-Content-Type-Options"), Some("nosniff"));
     assert_eq!(answer.header("Connection"), None);
+}
+
+#[tokio::test]
+async fn router_without_a_table_does_not_deny_that_a_route_exists() {
+    let router = TestRouter::start().await;
+
+    let answer = router.get("a.test", "/").await;
+
+    assert_eq!((answer.status, answer.header("X-Cf-RouterError")), (503, Some("no_route_table")));
 }
 
 #[tokio::test]

@@ -49,7 +49,9 @@ async fn client_can_neither_forge_nor_strip_the_routers_headers() {
     assert_ne!(seen.header("X-CF-ApplicationID"), Some("mine"));
     assert_eq!(seen.header("X-CF-InstanceID"), Some(&*app.id().to_string()));
     assert_eq!(seen.header("X-Request-Start"), Some("1"));
-    for gone in ["X-Drop", "Keep-Alive", "Proxy-Connection", "Proxy-Authorization", "TE", "Connection"] {
+    for gone in
+        ["X-Drop", "Keep-Alive", "Proxy-Connection", "Proxy-Authorization", "TE", "Connection"]
+    {
         assert_eq!(seen.header(gone), None, "{gone}");
     }
 }
@@ -188,4 +190,31 @@ async fn header_rule_wins_over_the_rule_for_all() {
 
     assert_eq!(client.answer().await.text(), "canary");
     assert_eq!(router.get("a.test", "/").await.text(), "stable");
+}
+
+#[tokio::test]
+async fn weights_share_the_requests_between_groups() {
+    let router = TestRouter::start().await;
+    let (heavy, light, off) =
+        (App::saying("h").await, App::saying("l").await, App::saying("o").await);
+    let (key, mut entry) = route("a.test", vec![heavy.endpoint.clone()]);
+    for (app, weight) in [(&light, 1), (&off, 0)] {
+        let (_, other) = route("a.test", vec![app.endpoint.clone()]);
+        let mut group = other.rules[0].groups[0].clone();
+        group.weight = weight;
+        entry.rules[0].groups.push(group);
+    }
+    entry.rules[0].groups[0].weight = 3;
+    router.serve([(key, entry)]).await;
+
+    let mut client = router.connect().await;
+    for _ in 0..400 {
+        client.send("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").await;
+        client.answer().await;
+    }
+
+    assert_eq!(off.seen().len(), 0);
+    // 300 wanted; five standard deviations either way.
+    let share = heavy.seen().len();
+    assert!((257..=343).contains(&share), "{share} of 400");
 }

@@ -9,16 +9,21 @@ use tokio::time::timeout;
 
 use crate::support::{App, PATIENCE, RawClient, Reply, TestRouter, eventually, kill, ok, route};
 
+async fn table_is_saved(router: &TestRouter) {
+    let saved = router.config.state_dir.join("routes.json");
+    eventually("the table is saved", async || {
+        std::fs::read_to_string(&saved)
+            .is_ok_and(|text| text.contains("\"version\":1,\"routes\":[["))
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn killed_router_is_back_at_once_and_serves_from_the_saved_table() {
     let mut router = TestRouter::start().await;
     let app = App::saying("hi").await;
     router.serve([route("a.test", vec![app.endpoint.clone()])]).await;
-    let saved = router.config.state_dir.join("routes.json");
-    eventually("the table is saved", async || {
-        std::fs::read_to_string(&saved).is_ok_and(|text| text.contains("\"version\":1,\"routes\""))
-    })
-    .await;
+    table_is_saved(&router).await;
     // Control is away, so that only the saved table can be served.
     router.client = RouterClient::start(router.directory.path().join("nobody.sock"));
     let first = router.pid();
@@ -41,8 +46,7 @@ async fn instance_that_died_meanwhile_is_passed_over_after_a_restart() {
     let (alive, dead) = (App::saying("alive").await, App::saying("dead").await);
     let endpoints = vec![alive.endpoint.clone(), dead.endpoint.clone()];
     router.serve([route("a.test", endpoints)]).await;
-    let saved = router.config.state_dir.join("routes.json");
-    eventually("the table is saved", async || saved.exists()).await;
+    table_is_saved(&router).await;
     router.client = RouterClient::start(router.directory.path().join("nobody.sock"));
     drop(dead);
 
@@ -58,6 +62,7 @@ async fn router_outlives_control_and_is_adopted_by_the_next() {
     let mut router = TestRouter::start().await;
     let app = App::saying("hi").await;
     router.serve([route("a.test", vec![app.endpoint.clone()])]).await;
+    table_is_saved(&router).await;
     let pid = router.pid();
 
     drop(router.process.take());
@@ -90,7 +95,9 @@ async fn address_of_another_program_is_named() {
     assert!(matches!(error, RouterProcessError::Occupied { .. }));
     assert_eq!(
         error.to_string(),
-        format!("cannot listen on {address}: another program does; stop it, or choose another --router-addr")
+        format!(
+            "cannot listen on {address}: another program does; stop it, or choose another --router-addr"
+        )
     );
 }
 
@@ -128,7 +135,9 @@ async fn drain_finishes_what_is_under_way_and_takes_nothing_new() {
     assert!(idle_rest.is_empty());
     assert_eq!((answer.text(), answer.header("Connection")), ("late", Some("close")));
     timeout(PATIENCE, stopping).await.unwrap().unwrap().unwrap();
-    assert!(!RouterProcess::stop_running(&router.config.control_socket, Duration::ZERO).await.unwrap());
+    assert!(
+        !RouterProcess::stop_running(&router.config.control_socket, Duration::ZERO).await.unwrap()
+    );
 }
 
 #[tokio::test]
@@ -147,10 +156,12 @@ async fn drain_ends_at_its_deadline_and_tells_websockets_1001() {
             route("b.test", vec![hanging.endpoint.clone()]),
         ])
         .await;
-    let mut request = tokio_tungstenite::tungstenite::client::IntoClientRequest::into_client_request(
-        format!("ws://{}/", router.address()),
-    )
-    .unwrap();
+    let mut request =
+        tokio_tungstenite::tungstenite::client::IntoClientRequest::into_client_request(format!(
+            "ws://{}/",
+            router.address()
+        ))
+        .unwrap();
     request.headers_mut().insert("Host", "a.test".parse().unwrap());
     let stream = tokio::net::TcpStream::connect(router.address()).await.unwrap();
     let (mut socket, _) = tokio_tungstenite::client_async(request, stream).await.unwrap();
@@ -252,4 +263,47 @@ async fn router_that_cannot_start_says_so() {
     assert!(matches!(error, RouterProcessError::Ended { .. }), "{error}");
     let log = std::fs::read_to_string(directory.path().join("router.log")).unwrap();
     assert!(log.contains("cannot make the control socket"), "{log}");
+}
+
+#[tokio::test]
+async fn sockets_of_a_service_manager_are_served_under_their_numbers() {
+    let directory = tempfile::tempdir().unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    // Only between here and the spawn, as the descriptor goes to every child.
+    rustix::io::fcntl_setfd(&listener, rustix::io::FdFlags::empty()).unwrap();
+    let number = std::os::fd::AsRawFd::as_raw_fd(&listener);
+    let args = cupola_router::RouterArgs::new(
+        cupola_router::Listen::Inherited(vec![number]),
+        directory.path().join("state"),
+        directory.path().join("router.sock"),
+    );
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_cupola-router"))
+        .arg("router")
+        .args(args.to_args())
+        .spawn()
+        .unwrap();
+    rustix::io::fcntl_setfd(&listener, rustix::io::FdFlags::CLOEXEC).unwrap();
+    drop(listener);
+
+    let mut client = RawClient::connect(address).await;
+    client.send("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").await;
+    let answer = client.answer().await;
+    child.kill().unwrap();
+    child.wait().unwrap();
+
+    assert_eq!(answer.header("X-Cf-RouterError"), Some("no_route_table"));
+}
+
+#[tokio::test]
+async fn down_stops_a_router_it_did_not_start() {
+    let mut router = TestRouter::start().await;
+    drop(router.process.take());
+
+    let socket = &router.config.control_socket;
+    let stopped = RouterProcess::stop_running(socket, Duration::from_secs(5)).await.unwrap();
+    let again = RouterProcess::stop_running(socket, Duration::from_secs(5)).await.unwrap();
+
+    assert_eq!((stopped, again), (true, false));
+    assert!(tokio::net::TcpStream::connect(router.address()).await.is_err());
 }

@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use tokio::{io::AsyncWriteExt, time::{interval, timeout}};
+use tokio::{
+    io::AsyncWriteExt,
+    time::{interval, timeout},
+};
 
 use crate::support::{App, PATIENCE, TestRouter, eventually, ok, route};
 
@@ -94,8 +97,11 @@ async fn answer_that_nobody_reads_is_given_up() {
     client.send("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").await;
     client.head().await;
 
-    router.report(|report| report.instances[&app.id()].in_flight == 0
-        && report.instances[&app.id()].requests == 1).await;
+    router
+        .report(|report| {
+            report.instances[&app.id()].in_flight == 0 && report.instances[&app.id()].requests == 1
+        })
+        .await;
 }
 
 #[tokio::test]

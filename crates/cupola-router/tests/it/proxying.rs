@@ -88,7 +88,10 @@ async fn answer_streams_piece_by_piece() {
             let head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
             stream.write_all(head).await.unwrap();
             while let Some(piece) = pieces.recv().await {
-                stream.write_all(format!("{:x}\r\n{piece}\r\n", piece.len()).as_bytes()).await.unwrap();
+                stream
+                    .write_all(format!("{:x}\r\n{piece}\r\n", piece.len()).as_bytes())
+                    .await
+                    .unwrap();
             }
             stream.write_all(b"0\r\n\r\n").await.unwrap();
         }
@@ -145,6 +148,30 @@ async fn slow_reader_holds_the_app_back_instead_of_filling_memory() {
     assert!(last.0 < 64 << 20, "{} bytes went into a client that reads nothing", last.0);
 }
 
+#[tokio::test]
+async fn slow_app_holds_the_client_back_instead_of_filling_memory() {
+    let router = TestRouter::start().await;
+    let app = App::raw(|_, mut stream| async move {
+        stream.read(&mut [0; 1024]).await.unwrap();
+        let _never: () = std::future::pending().await;
+    })
+    .await;
+    router.serve([route("a.test", vec![app.endpoint.clone()])]).await;
+    let memory_before = resident_kib(router.pid());
+
+    let mut client = router.connect().await;
+    client.send("POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 1000000000\r\n\r\n").await;
+    let piece = vec![b'x'; 1 << 20];
+    let mut sent = 0;
+    while timeout(Duration::from_millis(500), client.stream.write_all(&piece)).await.is_ok() {
+        sent += piece.len();
+    }
+
+    let grown_kib = resident_kib(router.pid()).saturating_sub(memory_before);
+    assert!(grown_kib < 4 << 10, "the router grew by {grown_kib} KiB");
+    assert!(sent < 64 << 20, "{sent} bytes went to an app that reads nothing");
+}
+
 fn resident_kib(pid: u32) -> usize {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap();
@@ -156,7 +183,9 @@ async fn statuses_without_a_body_leave_the_connection_usable() {
     let router = TestRouter::start().await;
     let app = App::start(|seen| match seen.request_line().split(' ').nth(1).unwrap() {
         "/204" => Reply::Text("HTTP/1.1 204 No Content\r\n\r\n".to_owned()),
-        "/304" => Reply::Text("HTTP/1.1 304 Not Modified\r\nContent-Length: 7\r\nETag: x\r\n\r\n".to_owned()),
+        "/304" => Reply::Text(
+            "HTTP/1.1 304 Not Modified\r\nContent-Length: 7\r\nETag: x\r\n\r\n".to_owned(),
+        ),
         "/head" => Reply::Text("HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n".to_owned()),
         _ => Reply::Text(ok("hi")),
     })
@@ -164,7 +193,8 @@ async fn statuses_without_a_body_leave_the_connection_usable() {
     router.serve([route("a.test", vec![app.endpoint.clone()])]).await;
 
     let mut client = router.connect().await;
-    let ask = |method: &str, path: &str| format!("{method} {path} HTTP/1.1\r\nHost: a.test\r\n\r\n");
+    let ask =
+        |method: &str, path: &str| format!("{method} {path} HTTP/1.1\r\nHost: a.test\r\n\r\n");
     client.send(&ask("GET", "/204")).await;
     let no_content = client.answer().await;
     client.send(&ask("GET", "/304")).await;
@@ -186,14 +216,18 @@ async fn cut_answer_reaches_the_client_as_a_reset_not_as_an_end() {
     let router = TestRouter::start().await;
     let app = App::start(|seen| match seen.request_line().split(' ').nth(1).unwrap() {
         "/length" => Reply::Last("HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\npart".to_owned()),
-        "/chunked" => Reply::Last("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\npart\r\n".to_owned()),
+        "/chunked" => Reply::Last(
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\npart\r\n".to_owned(),
+        ),
         "/reset" => Reply::Cut("HTTP/1.1 200 OK\r\n\r\npart".to_owned()),
         _ => Reply::Last("HTTP/1.1 200 OK\r\n\r\nwhole".to_owned()),
     })
     .await;
     router.serve([route("a.test", vec![app.endpoint.clone()])]).await;
 
-    for (path, version) in [("/length", "1.1"), ("/chunked", "1.1"), ("/chunked", "1.0"), ("/reset", "1.0")] {
+    for (path, version) in
+        [("/length", "1.1"), ("/chunked", "1.1"), ("/chunked", "1.0"), ("/reset", "1.0")]
+    {
         let mut client = router.connect().await;
         client.send(&format!("GET {path} HTTP/{version}\r\nHost: a.test\r\n\r\n")).await;
         client.head().await;
@@ -207,7 +241,9 @@ async fn cut_answer_reaches_the_client_as_a_reset_not_as_an_end() {
 async fn http_1_0_client_gets_an_answer_that_ends_with_the_connection() {
     let router = TestRouter::start().await;
     let app = App::start(|_| {
-        Reply::Text("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n".to_owned())
+        Reply::Text(
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n".to_owned(),
+        )
     })
     .await;
     router.serve([route("a.test", vec![app.endpoint.clone()])]).await;
@@ -240,7 +276,9 @@ async fn app_decides_about_expect_100_continue() {
     .await;
     router.serve([route("a.test", vec![app.endpoint.clone()])]).await;
     let ask = |path: &str| {
-        format!("POST {path} HTTP/1.1\r\nHost: a.test\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n")
+        format!(
+            "POST {path} HTTP/1.1\r\nHost: a.test\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n"
+        )
     };
 
     let mut refused = router.connect().await;
@@ -282,6 +320,7 @@ async fn early_answer_is_relayed_while_the_upload_still_runs() {
 #[tokio::test]
 async fn refused_upload_is_answered_without_a_reset() {
     let router = TestRouter::start().await;
+    router.serve([]).await;
 
     let mut client = router.connect().await;
     client.send("POST / HTTP/1.1\r\nHost: nowhere.test\r\nContent-Length: 1000000\r\n\r\n").await;

@@ -13,8 +13,7 @@ use crate::support::{App, Reply, TestRouter, dead_endpoint, ok, route};
 async fn unreachable_instances_are_passed_over_for_one_that_answers() {
     let router = TestRouter::start().await;
     let app = App::saying("hi").await;
-    let endpoints =
-        vec![dead_endpoint().await, dead_endpoint().await, app.endpoint.clone()];
+    let endpoints = vec![dead_endpoint().await, dead_endpoint().await, app.endpoint.clone()];
     router.serve([route("a.test", endpoints)]).await;
 
     for _ in 0..12 {

@@ -167,10 +167,8 @@ impl App {
     pub(crate) async fn start(reply: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> Self {
         let seen = Arc::<Mutex<Vec<Seen>>>::default();
         let (reply, record) = (Arc::new(reply), seen.clone());
-        let mut app = Self::raw(move |_, stream| {
-            answer_all(stream, reply.clone(), record.clone())
-        })
-        .await;
+        let mut app =
+            Self::raw(move |_, stream| answer_all(stream, reply.clone(), record.clone())).await;
         app.seen = seen;
         app
     }
@@ -352,7 +350,10 @@ impl RawClient {
     /// Waits for exactly these bytes.
     pub(crate) async fn expect_bytes(&mut self, bytes: &[u8]) {
         let fill = fill_to(&mut self.stream, &mut self.buffer, bytes.len());
-        timeout(PATIENCE, fill).await.expect("the bytes do not come").expect("the connection ended");
+        timeout(PATIENCE, fill)
+            .await
+            .expect("the bytes do not come")
+            .expect("the connection ended");
         let taken: Vec<u8> = self.buffer.drain(..bytes.len()).collect();
         assert_eq!(String::from_utf8_lossy(&taken), String::from_utf8_lossy(bytes));
     }

@@ -105,7 +105,9 @@ async fn close_frame_never_lands_inside_a_frame_of_the_app() {
     router.serve([route("a.test", vec![app.endpoint.clone()])]).await;
 
     let mut client = router.connect().await;
-    client.send("GET / HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n").await;
+    client
+        .send("GET / HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+        .await;
     client.head().await;
     client.expect_bytes(b"\x82\x0ahalf.").await;
     router.client.close_tunnels(app.id()).await.unwrap();
@@ -139,7 +141,9 @@ async fn nothing_reaches_the_app_before_it_has_agreed_to_the_upgrade() {
     router.serve([route("a.test", vec![app.endpoint.clone()])]).await;
 
     let mut client = router.connect().await;
-    client.send("GET / HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n").await;
+    client
+        .send("GET / HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+        .await;
     client.send("GET /smuggled HTTP/1.1\r\nHost: a.test\r\n\r\n").await;
     decide.send(()).unwrap();
     let answer = client.answer().await;
@@ -155,7 +159,9 @@ async fn refused_upgrade_leaves_an_ordinary_connection() {
     router.serve([route("a.test", vec![app.endpoint.clone()])]).await;
 
     let mut client = router.connect().await;
-    client.send("GET / HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n").await;
+    client
+        .send("GET / HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n")
+        .await;
     let first = client.answer().await;
     client.send("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").await;
     let second = client.answer().await;
@@ -170,7 +176,8 @@ async fn each_direction_of_a_tunnel_ends_on_its_own() {
     let router = TestRouter::start().await;
     let app = App::raw(|_, mut stream| async move {
         stream.read(&mut [0; 4096]).await.unwrap();
-        let head = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: raw\r\n\r\n";
+        let head =
+            b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: raw\r\n\r\n";
         stream.write_all(head).await.unwrap();
         let mut all = Vec::new();
         stream.read_to_end(&mut all).await.unwrap();
@@ -180,7 +187,9 @@ async fn each_direction_of_a_tunnel_ends_on_its_own() {
     router.serve([route("a.test", vec![app.endpoint.clone()])]).await;
 
     let mut client = router.connect().await;
-    client.send("GET / HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: raw\r\n\r\n").await;
+    client
+        .send("GET / HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: raw\r\n\r\n")
+        .await;
     client.head().await;
     client.send(&"x".repeat(100_000)).await;
     client.stream.shutdown().await.unwrap();
@@ -198,4 +207,25 @@ async fn silent_tunnel_is_closed() {
 
     assert!(!matches!(timeout(PATIENCE, socket.next()).await.unwrap(), Some(Ok(_))));
     router.report(|report| report.instances[&app.id()].tunnels == 0).await;
+}
+
+#[tokio::test]
+async fn request_that_went_by_unscanned_behind_an_upgrade_is_not_answered() {
+    let router = TestRouter::start().await;
+    let app = App::saying("plain").await;
+    router.serve([route("a.test", vec![app.endpoint.clone()])]).await;
+
+    let mut client = router.connect().await;
+    client
+        .send(
+            "GET / HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n\
+             POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        )
+        .await;
+    let first = client.answer().await;
+    let (rest, _) = client.rest().await;
+
+    assert_eq!((first.text(), first.header("Connection")), ("plain", Some("close")));
+    assert!(rest.is_empty());
+    assert_eq!(app.seen().len(), 1);
 }

@@ -83,7 +83,11 @@ mod tests {
         let environment = of(&desired, Ipv4Addr::new(10, 88, 0, 2));
 
         let value = |name: &str| {
-            environment.iter().find(|(set, _)| set == name).map(|(_, value)| value.as_str()).unwrap()
+            environment
+                .iter()
+                .find(|(set, _)| set == name)
+                .map(|(_, value)| value.as_str())
+                .unwrap()
         };
         assert_eq!(value("PORT"), "8080");
         assert_eq!(value("CF_INSTANCE_ADDR"), "10.88.0.2:8080");

@@ -128,9 +128,9 @@ async fn invoke(check: &HealthCheck, subject: Subject) -> Result<(), String> {
             Check::Http { endpoint } => get(subject.address, endpoint).await,
         }
     };
-    timeout(Duration::from_secs(limit_s.into()), attempt)
-        .await
-        .unwrap_or_else(|_| Err(format!("no answer on port {} in {limit_s} s", subject.address.port())))
+    timeout(Duration::from_secs(limit_s.into()), attempt).await.unwrap_or_else(|_| {
+        Err(format!("no answer on port {} in {limit_s} s", subject.address.port()))
+    })
 }
 
 async fn connect(address: SocketAddr) -> Result<TcpStream, String> {

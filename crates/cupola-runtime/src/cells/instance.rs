@@ -33,7 +33,6 @@ use crate::{
     containers::ContainerSpec,
     error::{Doing, RuntimeError, chain},
     layers::blocking,
-    network::Egress,
     protocol::{Event, Loss, Request},
     records::{self, End, ExitRecord, InstanceRecord, Kind, Started},
     shim::names,
@@ -52,7 +51,10 @@ const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(100);
 pub(super) enum Origin {
     New,
     /// It was started by an earlier control process.
-    Adopted { address: Ipv4Addr, is_same_boot: bool },
+    Adopted {
+        address: Ipv4Addr,
+        is_same_boot: bool,
+    },
 }
 
 /// Everything that the task of one instance needs.
@@ -91,9 +93,7 @@ impl InstanceTask {
     pub(super) fn first_sight(&self, origin: Origin) -> ActualInstance {
         let (address, was_healthy) = match origin {
             Origin::New => (None, false),
-            Origin::Adopted { address, .. } => {
-                (Some(address), self.folder.join(HEALTHY).exists())
-            }
+            Origin::Adopted { address, .. } => (Some(address), self.folder.join(HEALTHY).exists()),
         };
         let phase = if was_healthy {
             Phase::Running { ready: true, failing: None }
@@ -157,7 +157,7 @@ impl InstanceTask {
             LogStream::Out,
             format!("creating container for instance {}", self.desired.id),
         );
-        let slot = inner.network.slot(Egress::App).await?;
+        let slot = inner.network.app_slot().await?;
         self.address = slot.address;
         self.start_in(&slot, slot.address.unwrap_or(Ipv4Addr::UNSPECIFIED)).await
     }
@@ -396,7 +396,8 @@ impl InstanceTask {
     fn change_running(&self, change: impl FnOnce(&mut bool, &mut Option<String>)) {
         self.shared.change(|state| {
             let actual = state.instances.get_mut(&self.desired.id);
-            if let Some(Phase::Running { ready, failing }) = actual.map(|actual| &mut actual.phase) {
+            if let Some(Phase::Running { ready, failing }) = actual.map(|actual| &mut actual.phase)
+            {
                 change(ready, failing);
             }
         });
@@ -405,7 +406,10 @@ impl InstanceTask {
     fn tell_unhealthy(&self, cause: &ExitCause) {
         let text = match cause {
             ExitCause::NeverHealthy { timeout_s, detail } => {
-                format!("not healthy within {timeout_s} s: {}", describe_listening(detail, self.desired.port))
+                format!(
+                    "not healthy within {timeout_s} s: {}",
+                    describe_listening(detail, self.desired.port)
+                )
             }
             ExitCause::Unhealthy { detail } => format!("no longer healthy: {detail}"),
             _ => return,

@@ -57,7 +57,8 @@ impl Links {
         self.remove(&link.interface).await;
         self.handle.link().add(veth).execute().await.map_err(failed("make the interfaces"))?;
         let inner = link.clone();
-        let inside = in_namespace(net, move |handle| async move { inner.set_up_inside(&handle).await });
+        let inside =
+            in_namespace(net, move |handle| async move { inner.set_up_inside(&handle).await });
         try_join(inside, self.set_up_outside(link)).await.map(drop)
     }
 
@@ -74,11 +75,9 @@ impl Links {
     }
 
     async fn set_up_outside(&self, link: &Link) -> Result<(), RuntimeError> {
-        let index = index_of(&link.interface).ok_or_else(|| {
-            RuntimeError::Io {
-                action: format!("find the interface `{}`", link.interface),
-                source: io::ErrorKind::NotFound.into(),
-            }
+        let index = index_of(&link.interface).ok_or_else(|| RuntimeError::Io {
+            action: format!("find the interface `{}`", link.interface),
+            source: io::ErrorKind::NotFound.into(),
         })?;
         // No address by itself, no neighbour messages: IPv6 ends here.
         let setting = format!("/proc/sys/net/ipv6/conf/{}/disable_ipv6", link.interface);
@@ -173,8 +172,7 @@ where
 {
     let what = || "enter a network namespace".to_owned();
     move_into_link_name_space(net.as_fd(), Some(LinkNameSpaceType::Network)).doing(what)?;
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().doing(what)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().doing(what)?;
     runtime.block_on(async {
         let (connection, handle, _) = rtnetlink::new_connection().doing(what)?;
         tokio::spawn(connection);

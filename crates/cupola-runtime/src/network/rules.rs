@@ -175,7 +175,8 @@ fn parse_routes(text: &str) -> Vec<Route> {
         .skip(1)
         .filter_map(|line| {
             let fields: Vec<&str> = line.split_whitespace().collect();
-            let (interface, network, gateway) = (*fields.first()?, *fields.get(1)?, *fields.get(2)?);
+            let (interface, network, gateway) =
+                (*fields.first()?, *fields.get(1)?, *fields.get(2)?);
             let prefix = address(fields.get(7)?)?.count_ones();
             let network = Ipv4Addr::from(address(network)?);
             Some(Route {
@@ -224,9 +225,7 @@ impl Nft {
     }
 
     pub(crate) async fn run(&self, args: &[&str], input: &str) -> Result<String, RuntimeError> {
-        let what = || {
-            format!("run `{}`: install the package nftables", self.program.display())
-        };
+        let what = || format!("run `{}`: install the package nftables", self.program.display());
         let mut child = Command::new(&self.program)
             .args(args)
             .stdin(Stdio::piped())

@@ -144,7 +144,11 @@ fn open_pipes() -> Result<(OwnedFd, OwnedFd, (File, File)), RuntimeError> {
         open(name, flags, Mode::empty()).doing(|| format!("read the pipe `{name}`"))
     };
     let writer = |name: &str| {
-        File::options().read(true).write(true).open(name).doing(|| format!("open the pipe `{name}`"))
+        File::options()
+            .read(true)
+            .write(true)
+            .open(name)
+            .doing(|| format!("open the pipe `{name}`"))
     };
     let writers = (writer(names::OUT)?, writer(names::ERR)?);
     Ok((reader(names::OUT)?, reader(names::ERR)?, writers))
@@ -152,10 +156,12 @@ fn open_pipes() -> Result<(OwnedFd, OwnedFd, (File, File)), RuntimeError> {
 
 fn runtime(launch: &Launch) -> Command {
     let mut command = Command::new(&launch.runtime);
-    command
-        .arg("--root")
-        .arg(&launch.runtime_root)
-        .args(["--log", names::RUNTIME_LOG, "--log-format", "json"]);
+    command.arg("--root").arg(&launch.runtime_root).args([
+        "--log",
+        names::RUNTIME_LOG,
+        "--log-format",
+        "json",
+    ]);
     command
 }
 

@@ -64,8 +64,10 @@ pub(super) struct RateLimit {
 
 impl RateLimit {
     pub(super) fn new(bytes_per_s: i64, now: Instant) -> Self {
-        let bytes_per_s =
-            u32::try_from(bytes_per_s).ok().or((bytes_per_s > 0).then_some(u32::MAX)).map(f64::from);
+        let bytes_per_s = u32::try_from(bytes_per_s)
+            .ok()
+            .or((bytes_per_s > 0).then_some(u32::MAX))
+            .map(f64::from);
         Self { bytes_per_s, tokens: bytes_per_s.unwrap_or(0.0), filled: now }
     }
 
@@ -212,11 +214,10 @@ mod tests {
 
         let lines = lines_of(&[&long]);
 
-        assert_eq!(lines.iter().map(Vec::len).collect::<Vec<_>>(), [
-            LINE_BYTES_MAX,
-            LINE_BYTES_MAX,
-            5
-        ]);
+        assert_eq!(
+            lines.iter().map(Vec::len).collect::<Vec<_>>(),
+            [LINE_BYTES_MAX, LINE_BYTES_MAX, 5]
+        );
     }
 
     #[test]

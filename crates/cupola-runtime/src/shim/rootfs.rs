@@ -26,6 +26,8 @@ use crate::{
 
 pub(super) const ROOTFS: &str = "rootfs";
 const DISK: &str = "disk";
+/// ext4 refuses to write somewhat earlier than at its last block of 4 KiB.
+const FULL_BLOCKS: u64 = 256;
 
 /// Mounts everything below the current folder.
 pub(super) fn prepare(launch: &Launch) -> Result<(), RuntimeError> {
@@ -36,7 +38,11 @@ pub(super) fn prepare(launch: &Launch) -> Result<(), RuntimeError> {
     mount_disk(launch)?;
     write_host_files(launch)?;
     mount_overlay(launch)?;
-    launch.binds.iter().enumerate().try_for_each(|(number, bind)| mount_source(launch, number, bind))
+    launch
+        .binds
+        .iter()
+        .enumerate()
+        .try_for_each(|(number, bind)| mount_source(launch, number, bind))
 }
 
 /// Lets go of what `prepare` mounted. The loop device goes with its last mount.
@@ -48,14 +54,11 @@ pub(super) fn release() {
 
 /// Whether nothing more can be written.
 pub(super) fn disk_is_full() -> bool {
-    rustix::fs::statvfs(DISK).is_ok_and(|disk| {
-        // Without the disk mounted this would be the host's file system.
-        disk.f_blocks > 0 && (disk.f_bavail == 0 || disk.f_favail == 0) && is_mounted(DISK)
-    })
-}
-
-fn is_mounted(folder: &str) -> bool {
-    Path::new(folder).join("upper").exists()
+    // In another mount table than that of `prepare`, this would be the host's file system.
+    let is_mounted = Path::new(DISK).join("upper").exists();
+    is_mounted
+        && rustix::fs::statvfs(DISK)
+            .is_ok_and(|disk| disk.f_bavail <= FULL_BLOCKS || disk.f_favail == 0)
 }
 
 fn pin_namespaces(launch: &Launch) -> Result<(), RuntimeError> {
@@ -96,7 +99,17 @@ fn make_file_system(launch: &Launch) -> Result<(), RuntimeError> {
     let root = launch.uid_base;
     let options = format!("lazy_itable_init=1,nodiscard,root_owner={root}:{root}");
     let made = Command::new("mkfs.ext4")
-        .args(["-q", "-F", "-m0", "-b4096", "-i8192", "-O", "^has_journal,^resize_inode", "-E", &options])
+        .args([
+            "-q",
+            "-F",
+            "-m0",
+            "-b4096",
+            "-i8192",
+            "-O",
+            "^has_journal,^resize_inode",
+            "-E",
+            &options,
+        ])
         .arg(&launch.disk_image)
         .stdin(Stdio::null())
         .output()
@@ -143,8 +156,7 @@ fn write_host_files(launch: &Launch) -> Result<(), RuntimeError> {
 fn mount_overlay(launch: &Launch) -> Result<(), RuntimeError> {
     make_folder("lower")?;
     make_folder(ROOTFS)?;
-    let namespace =
-        File::open("ns/user").doing(|| "open the user namespace".to_owned())?;
+    let namespace = File::open("ns/user").doing(|| "open the user namespace".to_owned())?;
     let mut lowers = Vec::new();
     for (number, tree) in launch.lowers.iter().enumerate() {
         let place = PathBuf::from(format!("lower/{number}"));

@@ -269,7 +269,9 @@ impl Watcher {
             lines[stream].finish(|text| spool.push(&output::line(at, stream == 1, text), keep));
         }
         self.tell_over_rate(true);
-        if let (true, Some(pid)) = (self.container.is_child, Pid::from_raw(self.container.started.pid)) {
+        if let (true, Some(pid)) =
+            (self.container.is_child, Pid::from_raw(self.container.started.pid))
+        {
             let _ = waitpid(Some(pid), WaitOptions::NOHANG);
         }
         let record = self.exit_record();
@@ -318,8 +320,7 @@ impl Watcher {
             Err(detail) => return failed(detail),
         };
         let tree = into.join("tree");
-        let frozen =
-            freeze::freeze(root.as_fd(), paths, &tree, self.launch.uid_base, bytes_max);
+        let frozen = freeze::freeze(root.as_fd(), paths, &tree, self.launch.uid_base, bytes_max);
         match frozen {
             Ok(frozen) => Event::Frozen {
                 digest: frozen.digest,

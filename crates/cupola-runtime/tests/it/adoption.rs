@@ -113,9 +113,46 @@ fn control_adopts_what_outlived_it() {
 
         let third = instance(test_app(&["serve", "0.0.0.0:8080"]), Check::Port);
         cells.apply(vec![server.clone(), third.clone()]).await.unwrap();
-        let new = wait_for(&cells, third.id, |actual| matches!(actual.phase, Phase::Running { .. })).await;
+        let new =
+            wait_for(&cells, third.id, |actual| matches!(actual.phase, Phase::Running { .. }))
+                .await;
         assert_ne!(new.address, before.address);
         cells.apply(Vec::new()).await.unwrap();
         cells.watch().wait_for(|state| state.instances.is_empty()).await.unwrap();
+    });
+}
+
+#[test]
+fn a_reboot_is_told_as_an_unknown_end_and_a_sandbox_dies_with_its_control() {
+    let lost = instance(shell("exec sleep 1000"), Check::Process);
+    let lost_then = lost.clone();
+    let host = in_a_dying_control(move || {
+        Box::pin(async move {
+            let host = Host::new().await;
+            host.cells.apply(vec![lost_then.clone()]).await.unwrap();
+            host.running(lost_then.id).await;
+            let (output, mut lines) = tokio::sync::mpsc::channel(10);
+            let (_cancel, is_cancelled) = tokio::sync::watch::channel(false);
+            let sandboxes = host.runtime.sandbox();
+            let spec = crate::host::sandbox(shell("echo up; sleep 1000"));
+            tokio::spawn(async move { sandboxes.run(spec, output, is_cancelled).await });
+            lines.recv().await.unwrap();
+            host
+        })
+    });
+    // As if the machine had been started again since.
+    let launch = host.instance_folder(lost.id).join("launch.json");
+    let text = fs::read_to_string(&launch).unwrap();
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    fs::write(&launch, text.replace(boot.trim(), "another boot")).unwrap();
+
+    crate::host::block_on(async {
+        let runtime = Runtime::open(host.config.clone()).await.unwrap();
+        let clock = Arc::new(SystemClock::new());
+        let cells = runtime.cells(Arc::new(Lines::default()), clock).await.unwrap();
+
+        assert_eq!(exited(&cells, lost.id).await.cause, ExitCause::Unknown);
+        let folders = fs::read_dir(host.config.run_dir.join("instances")).unwrap();
+        assert_eq!(folders.count(), 1);
     });
 }

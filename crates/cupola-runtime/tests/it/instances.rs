@@ -111,10 +111,15 @@ async fn the_disk_ends_at_its_limit_and_the_log_says_so() {
 async fn an_app_that_ignores_sigterm_is_killed_and_one_that_heeds_it_is_not() {
     let host = Host::new().await;
     let deaf = instance(shell("trap '' TERM; echo up; while :; do sleep 1; done"), Check::Process);
-    let heeding =
-        instance(shell("trap 'echo leaving; exit 0' TERM; echo up; while :; do sleep 0.1; done"), Check::Process);
+    let heeding = instance(
+        shell("trap 'echo leaving; exit 0' TERM; echo up; while :; do sleep 0.1; done"),
+        Check::Process,
+    );
     host.cells.apply(vec![deaf.clone(), heeding.clone()]).await.unwrap();
-    host.lines.wait_until(|| (host.lines.of("APP/PROC/WEB").len() == 2).then_some(())).await.unwrap();
+    host.lines
+        .wait_until(|| (host.lines.of("APP/PROC/WEB").len() == 2).then_some(()))
+        .await
+        .unwrap();
 
     host.stop_all().await;
 
@@ -122,7 +127,10 @@ async fn an_app_that_ignores_sigterm_is_killed_and_one_that_heeds_it_is_not() {
     let ends: Vec<String> =
         host.lines.of("CELL").into_iter().filter(|line| line.contains(" stopped")).collect();
     assert!(ends.contains(&"instance stopped".to_owned()), "{ends:?}");
-    assert!(ends.contains(&"instance stopped (killed after the grace time)".to_owned()), "{ends:?}");
+    assert!(
+        ends.contains(&"instance stopped (killed after the grace time)".to_owned()),
+        "{ends:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -245,4 +253,50 @@ async fn usage_is_read_and_the_environment_is_whole() {
     assert!(application.contains(&format!("\"instance_id\":\"{}\"", desired.id)));
     assert!(usage.memory_bytes > 10_000, "{usage:?}");
     assert!(usage.disk_bytes > 100_000, "{usage:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_system_without_idmapped_mounts_gets_shifted_copies() {
+    let host = Host::with(|config| config.idmapped_layers = false).await;
+    let script = "id -un; stat -c %U /home/vcap/app; touch file && stat -c %U file";
+    let desired = instance(shell(script), Check::Process);
+
+    host.start(&desired).await;
+
+    assert_eq!(host.exited(desired.id).await.cause, ExitCause::Exited { code: 0 });
+    assert_eq!(host.lines.of("APP/PROC/WEB"), ["vcap", "vcap", "vcap"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_layer_is_told_and_leaves_nothing() {
+    let host = Host::new().await;
+    let mut desired = instance(shell("true"), Check::Process);
+    let layer = cupola_domain::droplets::LayerDigest::from_sha256([7; 32]);
+    desired.layers = vec![layer.clone()];
+
+    host.start(&desired).await;
+    let report = host.exited(desired.id).await;
+
+    let ExitCause::NotStarted { detail } = report.cause else { panic!("{report:?}") };
+    assert_eq!(detail, format!("the layer {layer} is not there"));
+    host.stop_all().await;
+    assert!(!host.instance_folder(desired.id).exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_instances_start_side_by_side_with_addresses_of_their_own() {
+    let host = Host::new().await;
+    let all: Vec<_> =
+        (0..20).map(|_| instance(test_app(&["serve", "0.0.0.0:8080"]), Check::Port)).collect();
+
+    host.cells.apply(all.clone()).await.unwrap();
+    let mut addresses = Vec::new();
+    for desired in &all {
+        addresses.push(host.running(desired.id).await.address.unwrap());
+    }
+
+    addresses.sort_unstable();
+    addresses.dedup();
+    assert_eq!(addresses.len(), 20);
+    host.stop_all().await;
 }

@@ -1,9 +1,12 @@
 //! What apps can reach, and what they cannot.
 
-use cupola_domain::processes::Check;
-use cupola_ports::cells::Cells;
+use std::os::unix::fs::PermissionsExt;
 
-use crate::host::{Host, get, instance, table, test_app};
+use cupola_domain::processes::Check;
+use cupola_ports::{cells::Cells, sandbox::Sandbox};
+use tokio::sync::{mpsc, watch};
+
+use crate::host::{Host, PATIENCE, get, instance, sandbox, shell, table, test_app};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn apps_reach_neither_each_other_nor_the_host_nor_private_ranges() {
@@ -38,7 +41,60 @@ async fn apps_reach_neither_each_other_nor_the_host_nor_private_ranges() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_allowed_range_is_reached_and_so_is_a_resolver() {
+async fn an_allowed_range_is_reached_by_those_who_are_allowed() {
+    let metadata = "169.254.169.254:80";
+    if std::net::TcpStream::connect_timeout(&metadata.parse().unwrap(), PATIENCE).is_err() {
+        // Nobody answers there on this machine, so nothing can be learned.
+        return;
+    }
+    let range = || "169.254.169.254/32".parse().unwrap();
+    let for_apps = Host::with(|config| config.egress_allow = vec![range()]).await;
+    let for_builds = Host::with(|config| config.staging_egress_allow = vec![range()]).await;
+
+    let by_app = connect_as_app(&for_apps, metadata).await;
+    let by_build = connect_as_build(&for_apps, metadata).await;
+    let by_other_app = connect_as_app(&for_builds, metadata).await;
+    let by_other_build = connect_as_build(&for_builds, metadata).await;
+
+    assert_eq!(by_app, "open");
+    assert!(by_build.starts_with("closed"), "{by_build}");
+    assert!(by_other_app.starts_with("closed"), "{by_other_app}");
+    assert_eq!(by_other_build, "open");
+}
+
+async fn connect_as_app(host: &Host, target: &str) -> String {
+    let client = instance(test_app(&["connect", target]), Check::Process);
+    host.start(&client).await;
+    host.exited(client.id).await;
+    table(&host.lines.of("APP/PROC/WEB"))[target].clone()
+}
+
+async fn connect_as_build(host: &Host, target: &str) -> String {
+    let mut spec = sandbox(test_app(&["connect", target]));
+    spec.network = true;
+    let (output, mut lines) = mpsc::channel(10);
+    let (_keep, cancel) = watch::channel(false);
+    host.runtime.sandbox().run(spec, output, cancel).await.unwrap();
+    let line = String::from_utf8(lines.recv().await.unwrap().message).unwrap();
+    table(&[line])[target].clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sandbox_without_network_has_only_its_loopback() {
+    let host = Host::new().await;
+    let mut spec = sandbox(shell("cat /proc/net/dev | cut -d: -f1 | tail -n +3 | tr -d ' '"));
+    spec.network = false;
+    let (output, mut lines) = mpsc::channel(10);
+    let (_keep, cancel) = watch::channel(false);
+
+    host.runtime.sandbox().run(spec, output, cancel).await.unwrap();
+
+    assert_eq!(lines.recv().await.unwrap().message, b"lo");
+    assert!(lines.recv().await.is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_resolver_of_the_host_answers() {
     let resolvers = std::fs::read_to_string("/etc/resolv.conf").unwrap();
     let resolver = resolvers.lines().find_map(|line| line.strip_prefix("nameserver ")).unwrap();
     let host = Host::new().await;
@@ -55,8 +111,6 @@ async fn a_second_installation_on_the_same_subnet_is_refused() {
     let host = Host::new().await;
     let folder = tempfile::TempDir::new().unwrap();
     let mut config = crate::host::config_in(folder.path());
-    std::os::unix::fs::chown(folder.path(), None, None).unwrap();
-    use std::os::unix::fs::PermissionsExt;
     std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o711)).unwrap();
     config.instance_subnet = host.config.instance_subnet;
 

@@ -26,10 +26,7 @@ async fn run(
 
 fn keeping(script: &str, paths: &[&str]) -> SandboxSpec {
     let paths = paths.iter().map(ToString::to_string).collect();
-    SandboxSpec {
-        freeze: vec![Freeze { name: "app".to_owned(), paths }],
-        ..sandbox(shell(script))
-    }
+    SandboxSpec { freeze: vec![Freeze { name: "app".to_owned(), paths }], ..sandbox(shell(script)) }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -67,7 +64,8 @@ async fn a_layer_is_the_file_system_of_the_next_container() {
     let (made, _) = run(&host, keeping("echo hello > app/file", &["/home/vcap/app"])).await;
     let layer = made.unwrap().frozen[0].digest.clone();
 
-    let mut spec = keeping("id -un; ls -ld app; cat app/file; echo more >> app/file; cat app/file", &[]);
+    let mut spec =
+        keeping("id -un; ls -ld app; cat app/file; echo more >> app/file; cat app/file", &[]);
     spec.layers = vec![layer.clone()];
     let (outcome, lines) = run(&host, spec).await;
 
@@ -124,8 +122,7 @@ async fn files_are_handed_back_within_their_bound_whatever_the_exit_code() {
         "echo '{}' > /tmp/result; head -c 100 /dev/zero > /tmp/big; ln -s /etc/passwd /tmp/link; exit 222",
     ));
     let hand_back = |path: &str| HandBack { path: path.to_owned(), bytes_max: 50 };
-    spec.hand_back =
-        ["/tmp/result", "/tmp/big", "/tmp/link", "/tmp/none"].map(hand_back).to_vec();
+    spec.hand_back = ["/tmp/result", "/tmp/big", "/tmp/link", "/tmp/none"].map(hand_back).to_vec();
 
     let (outcome, _) = run(&host, spec).await;
 
@@ -143,7 +140,8 @@ async fn binds_show_what_is_given_and_a_writable_one_is_vcaps() {
     let upload = host.config.data_dir.join("upload");
     fs::write(&upload, "bits").unwrap();
     fs::set_permissions(&upload, fs::Permissions::from_mode(0o600)).unwrap();
-    let mut spec = sandbox(shell("cat /tmp/upload; echo; echo kept > /tmp/cache/file; echo x >> /tmp/upload"));
+    let mut spec =
+        sandbox(shell("cat /tmp/upload; echo; echo kept > /tmp/cache/file; echo x >> /tmp/upload"));
     spec.binds = vec![
         Bind { source: upload.clone(), target: "/tmp/upload".to_owned(), writable: false },
         Bind { source: cache.clone(), target: "/tmp/cache".to_owned(), writable: true },

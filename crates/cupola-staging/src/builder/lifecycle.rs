@@ -16,8 +16,10 @@ use super::{
     processes::{self, ProcessTypes},
     script, sources,
 };
-use crate::buildpacks::without_password;
-use crate::orders::{BuildOrder, BuildOutcome, BuildStep, BuildpackSource};
+use crate::{
+    buildpacks::without_password,
+    orders::{BuildOrder, BuildOutcome, BuildStep, BuildpackSource},
+};
 
 const DETECT_BYTES_MAX: u64 = 4 << 10;
 const RELEASE_BYTES_MAX: u64 = 1 << 20;

@@ -1,0 +1,225 @@
+//! The operations on apps and what belongs to them.
+
+use std::collections::BTreeMap;
+
+use cupola_domain::{
+    builds::{Build, BuildState},
+    droplets::{Droplet, DropletContents, LayerDigest},
+    apps::Lifecycle,
+    ids::{BuildId, DropletId},
+    orgs::Metadata,
+    time::Timestamp,
+};
+use cupola_ports::store::{self, Store};
+use cupola_testkit::TestPlatform;
+use serde_json::{Value, json};
+
+use super::{EmptyList, Forbidden, Gets, Invalid, Missing, Ok};
+
+pub(super) const OPERATIONS: &[(&str, &str, Gets, Gets)] = &[
+    ("GET", "/v3/apps", EmptyList, Ok),
+    ("POST", "/v3/apps", Invalid, Forbidden),
+    ("GET", "/v3/apps/{guid}", Missing, Ok),
+    ("PATCH", "/v3/apps/{guid}", Missing, Forbidden),
+    ("DELETE", "/v3/apps/{guid}", Missing, Forbidden),
+    ("POST", "/v3/apps/{guid}/actions/start", Missing, Forbidden),
+    ("POST", "/v3/apps/{guid}/actions/stop", Missing, Forbidden),
+    ("POST", "/v3/apps/{guid}/actions/restart", Missing, Forbidden),
+    ("POST", "/v3/apps/{guid}/actions/clear_buildpack_cache", Missing, Forbidden),
+    ("GET", "/v3/apps/{guid}/builds", Missing, Ok),
+    ("GET", "/v3/apps/{guid}/droplets", Missing, Ok),
+    ("GET", "/v3/apps/{guid}/droplets/current", Missing, Ok),
+    ("GET", "/v3/apps/{guid}/env", Missing, Forbidden),
+    ("GET", "/v3/apps/{guid}/environment_variables", Missing, Forbidden),
+    ("PATCH", "/v3/apps/{guid}/environment_variables", Missing, Forbidden),
+    ("GET", "/v3/apps/{guid}/features", Missing, Ok),
+    ("GET", "/v3/apps/{guid}/features/{name}", Missing, Ok),
+    ("PATCH", "/v3/apps/{guid}/features/{name}", Missing, Forbidden),
+    ("GET", "/v3/apps/{guid}/manifest", Missing, Forbidden),
+    ("GET", "/v3/apps/{guid}/packages", Missing, Ok),
+    ("GET", "/v3/apps/{guid}/permissions", Missing, Ok),
+    ("GET", "/v3/apps/{guid}/processes", Missing, Ok),
+    ("GET", "/v3/apps/{guid}/processes/{type}", Missing, Ok),
+    ("PATCH", "/v3/apps/{guid}/processes/{type}", Missing, Forbidden),
+    ("POST", "/v3/apps/{guid}/processes/{type}/actions/scale", Missing, Forbidden),
+    ("DELETE", "/v3/apps/{guid}/processes/{type}/instances/{index}", Missing, Forbidden),
+    ("GET", "/v3/apps/{guid}/processes/{type}/stats", Missing, Ok),
+    ("GET", "/v3/apps/{guid}/relationships/current_droplet", Missing, Ok),
+    ("PATCH", "/v3/apps/{guid}/relationships/current_droplet", Missing, Forbidden),
+    ("GET", "/v3/apps/{guid}/revisions", Missing, EmptyList),
+    ("GET", "/v3/apps/{guid}/revisions/deployed", Missing, EmptyList),
+    ("GET", "/v3/apps/{guid}/routes", Missing, Ok),
+    ("GET", "/v3/apps/{guid}/sidecars", Missing, EmptyList),
+    ("GET", "/v3/apps/{guid}/ssh_enabled", Missing, Ok),
+    ("GET", "/v3/apps/{guid}/tasks", Missing, EmptyList),
+    ("GET", "/v3/processes", EmptyList, Ok),
+    ("GET", "/v3/processes/{guid}", Missing, Ok),
+    ("PATCH", "/v3/processes/{guid}", Missing, Forbidden),
+    ("POST", "/v3/processes/{guid}/actions/scale", Missing, Forbidden),
+    ("DELETE", "/v3/processes/{guid}/instances/{index}", Missing, Forbidden),
+    ("GET", "/v3/processes/{guid}/process_instances", Missing, Ok),
+    ("GET", "/v3/processes/{guid}/sidecars", Missing, EmptyList),
+    ("GET", "/v3/processes/{guid}/stats", Missing, Ok),
+    ("GET", "/v3/packages", EmptyList, Ok),
+    ("POST", "/v3/packages", Invalid, Forbidden),
+    ("GET", "/v3/packages/{guid}", Missing, Ok),
+    ("PATCH", "/v3/packages/{guid}", Missing, Forbidden),
+    ("DELETE", "/v3/packages/{guid}", Missing, Forbidden),
+    ("POST", "/v3/packages/{guid}/upload", Missing, Forbidden),
+    ("GET", "/v3/packages/{guid}/droplets", Missing, Ok),
+    ("GET", "/v3/builds", EmptyList, Ok),
+    ("POST", "/v3/builds", Invalid, Forbidden),
+    ("GET", "/v3/builds/{guid}", Missing, Ok),
+    ("PATCH", "/v3/builds/{guid}", Missing, Forbidden),
+    ("GET", "/v3/droplets", EmptyList, Ok),
+    ("GET", "/v3/droplets/{guid}", Missing, Ok),
+    ("PATCH", "/v3/droplets/{guid}", Missing, Forbidden),
+    ("DELETE", "/v3/droplets/{guid}", Missing, Forbidden),
+    // The domain of the fixture is shared, so that everybody sees it.
+    ("GET", "/v3/domains", Ok, Ok),
+    ("POST", "/v3/domains", Forbidden, Forbidden),
+    ("GET", "/v3/domains/{guid}", Ok, Ok),
+    ("PATCH", "/v3/domains/{guid}", Forbidden, Forbidden),
+    ("DELETE", "/v3/domains/{guid}", Forbidden, Forbidden),
+    ("GET", "/v3/domains/{guid}/route_reservations", Ok, Ok),
+    ("GET", "/v3/organizations/{guid}/domains", Missing, Ok),
+    ("GET", "/v3/organizations/{guid}/domains/default", Missing, Ok),
+    ("GET", "/v3/routes", EmptyList, Ok),
+    ("POST", "/v3/routes", Invalid, Forbidden),
+    ("GET", "/v3/routes/{guid}", Missing, Ok),
+    ("PATCH", "/v3/routes/{guid}", Missing, Forbidden),
+    ("DELETE", "/v3/routes/{guid}", Missing, Forbidden),
+    ("GET", "/v3/routes/{guid}/destinations", Missing, Ok),
+    ("POST", "/v3/routes/{guid}/destinations", Missing, Forbidden),
+    ("PATCH", "/v3/routes/{guid}/destinations", Missing, Forbidden),
+    ("PATCH", "/v3/routes/{guid}/destinations/{destination_guid}", Missing, Forbidden),
+    ("DELETE", "/v3/routes/{guid}/destinations/{destination_guid}", Missing, Forbidden),
+    ("GET", "/v3/routes/{guid}/relationships/shared_spaces", Missing, Ok),
+    ("POST", "/v3/spaces/{guid}/actions/apply_manifest", Missing, Forbidden),
+    ("POST", "/v3/spaces/{guid}/manifest_diff", Missing, Forbidden),
+    ("DELETE", "/v3/spaces/{guid}/routes", Missing, Forbidden),
+];
+
+pub(super) const OPEN: &[(&str, &str)] = &[("POST", "/v3/resource_matches")];
+
+/// An app with one of everything that apps have.
+pub(super) struct AppFixture {
+    pub app: String,
+    pub package: String,
+    pub build: String,
+    pub droplet: String,
+    pub domain: String,
+    pub route: String,
+    pub destination: String,
+    pub space: String,
+}
+
+impl AppFixture {
+    pub(super) async fn new(platform: &TestPlatform) -> Self {
+        let admin = platform.as_admin().await;
+        let space = platform.space.to_string();
+        let body = json!({ "name": "shop", "relationships": { "space": to(&space) } });
+        let app = admin.post("/v3/apps", body).await.guid();
+        let body = json!({ "type": "bits", "relationships": { "app": to(&app) } });
+        let package = admin.post("/v3/packages", body).await.guid();
+        let domains = admin.get("/v3/domains").await;
+        let domain = domains.expect(200)["resources"][0]["guid"].as_str().unwrap().to_owned();
+        let relationships = json!({ "space": to(&space), "domain": to(&domain) });
+        let body = json!({ "host": "shop", "relationships": relationships });
+        let route = admin.post("/v3/routes", body).await.guid();
+        let body = json!({ "destinations": [{ "app": { "guid": app } }] });
+        let mapped = admin.post(&format!("/v3/routes/{route}/destinations"), body).await;
+        let destination = mapped.expect(200)["destinations"][0]["guid"].as_str().unwrap().to_owned();
+        let (build, droplet) = staged(platform, &app, &package).await;
+        let path = format!("/v3/apps/{app}/relationships/current_droplet");
+        admin.patch(&path, to(&droplet)).await.expect(200);
+        Self { app, package, build, droplet, domain, route, destination, space }
+    }
+
+    /// Ids by the plural in the path.
+    pub(super) fn ids(&self) -> [(&'static str, String); 7] {
+        [
+            ("apps", self.app.clone()),
+            ("processes", self.app.clone()),
+            ("packages", self.package.clone()),
+            ("builds", self.build.clone()),
+            ("droplets", self.droplet.clone()),
+            ("domains", self.domain.clone()),
+            ("routes", self.route.clone()),
+        ]
+    }
+
+    pub(super) fn path(&self, template: &str) -> String {
+        template
+            .replace("{type}", "web")
+            .replace("{index}", "0")
+            .replace("{destination_guid}", &self.destination)
+    }
+
+    pub(super) fn body(&self, method: &str, template: &str) -> Option<Value> {
+        let destinations = json!({ "destinations": [{ "app": { "guid": self.app } }] });
+        let body = match (method, template) {
+            ("POST", "/v3/apps") => {
+                json!({ "name": "other", "relationships": { "space": to(&self.space) } })
+            }
+            ("POST", "/v3/packages") => {
+                json!({ "type": "bits", "relationships": { "app": to(&self.app) } })
+            }
+            ("POST", "/v3/builds") => json!({ "package": { "guid": self.package } }),
+            ("POST", "/v3/domains") => json!({ "name": "other.example" }),
+            ("POST", "/v3/routes") => json!({
+                "host": "other",
+                "relationships": { "space": to(&self.space), "domain": to(&self.domain) },
+            }),
+            (_, path) if path.ends_with("/current_droplet") => to(&self.droplet),
+            (_, path) if path.ends_with("/destinations") => destinations,
+            (_, path) if path.ends_with("/environment_variables") => json!({ "var": {} }),
+            _ => return None,
+        };
+        Some(body)
+    }
+}
+
+fn to(guid: &str) -> Value {
+    json!({ "data": { "guid": guid } })
+}
+
+/// A build and a droplet, written as the staging loop does.
+async fn staged(platform: &TestPlatform, app: &str, package: &str) -> (String, String) {
+    let now = Timestamp::from_micros(0);
+    let (app_id, package_id) = (app.parse().unwrap(), package.parse().unwrap());
+    let droplet = Droplet {
+        id: DropletId::random(),
+        app_id,
+        package_id: Some(package_id),
+        contents: DropletContents {
+            layers: vec![LayerDigest::from_sha256([1; 32])],
+            process_types: BTreeMap::from([("web".to_owned(), "./start".to_owned())]),
+            buildpacks: Vec::new(),
+            stack: "host".to_owned(),
+            stack_digest: String::new(),
+        },
+        metadata: Metadata::default(),
+        created_at: now,
+        updated_at: now,
+    };
+    let build = Build {
+        id: BuildId::random(),
+        app_id,
+        package_id,
+        state: BuildState::Staged { droplet: droplet.id },
+        lifecycle: Lifecycle { buildpacks: Vec::new(), stack: "host".to_owned() },
+        memory_mib: 1024,
+        disk_mib: 1024,
+        created_by: None,
+        created_by_name: "somebody".to_owned(),
+        metadata: Metadata::default(),
+        created_at: now,
+        updated_at: now,
+    };
+    let mut tx = platform.store.write(None).await.unwrap();
+    store::insert(&mut *tx, &droplet).await.unwrap();
+    store::insert(&mut *tx, &build).await.unwrap();
+    tx.commit().await.unwrap();
+    (build.id.to_string(), droplet.id.to_string())
+}
