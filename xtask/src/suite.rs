@@ -42,6 +42,7 @@ pub(crate) fn test() -> anyhow::Result<()> {
     part("check", check)?;
     part("unit, ports and containers", workspace)?;
     part("buildpacks", buildpacks)?;
+    part("samples", samples)?;
     part("end to end", end_to_end)?;
     part("demo", demo::check)?;
     println!("\nminutes:");
@@ -66,6 +67,12 @@ pub(crate) fn end_to_end() -> anyhow::Result<()> {
 fn buildpacks() -> anyhow::Result<()> {
     let tests = root().join("buildpacks/tests/run");
     run(&mut std::process::Command::new(tests))
+}
+
+/// The samples' own tests, each in its own language.
+fn samples() -> anyhow::Result<()> {
+    let tests = root().join("samples/test");
+    run(std::process::Command::new(tests).env("PATH", prepare::path_with_go()?))
 }
 
 /// Every script of the repository.

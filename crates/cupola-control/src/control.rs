@@ -1,6 +1,6 @@
 //! The use cases' common ground: the ports, the settings, and how callers are let in.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use cupola_domain::{
     access::{Access, Visible},
@@ -49,6 +49,8 @@ pub struct Settings {
     pub hold: Duration,
     pub staging: StagingSettings,
     pub instances: InstanceSettings,
+    /// The host's proxies and certificates, which apps see unless they set their own.
+    pub host_environment: BTreeMap<String, String>,
     /// Where uploads are written before they are unpacked.
     pub uploads_dir: std::path::PathBuf,
     /// An upload may have this many bytes.

@@ -75,15 +75,16 @@ pub(crate) fn desired_instance(
     })
 }
 
-/// The environment of a running instance, later ones winning: the launch defaults that an app may
-/// choose otherwise, the app's own variables, and what the platform says.
+/// The environment of a running instance, later ones winning: the host's proxies and certificates,
+/// the launch defaults that an app may choose otherwise, the app's own variables, and what the
+/// platform says.
 fn instance_environment(
     place: AppPlace<'_>,
     process: &Process,
     instance: &Instance,
     settings: &Settings,
 ) -> Vec<(String, String)> {
-    let mut environment = BTreeMap::new();
+    let mut environment = settings.host_environment.clone();
     let (choices, fixed): (Vec<_>, Vec<_>) =
         launch_environment().into_iter().partition(|(name, _)| is_users_choice(name));
     environment.extend(choices);

@@ -50,13 +50,16 @@ impl Control {
         let mut tx = self.write().await?;
         // Roles may have been taken away since the job was written.
         let (space, org) = self.writable_space(&mut *tx, caller, space).await?;
-        let mut told = Vec::new();
+        let mut all = Vec::new();
         for app in &manifest.apps {
             let applied = self.apply_app(&mut *tx, caller, &space, &org, app).await;
-            told.push(applied.map_err(|error| for_app(&app.name, error))?);
+            all.push(applied.map_err(|error| for_app(&app.name, error))?);
         }
         tx.commit().await?;
-        for app in told {
+        for apply::Applied { app, is_new } in all {
+            if is_new {
+                self.tell(app, format!("Created app with guid {app}"));
+            }
             self.tell(app, format!("Applied manifest to app with guid {app}"));
         }
         Ok(manifest.warnings)

@@ -156,7 +156,7 @@ impl Control {
         Ok(shown)
     }
 
-    /// Changes the row and records it.
+    /// Changes the row and records it, if that changes anything.
     pub(crate) async fn change_process(
         &self,
         tx: &mut dyn WriteTx,
@@ -165,6 +165,7 @@ impl Control {
         process: &mut Process,
         change: ProcessChange,
     ) -> Result<(), ControlError> {
+        let before = process.clone();
         let mut request = serde_json::Map::new();
         if let Some(command) = change.command {
             request.insert("command".to_owned(), "[PRIVATE DATA HIDDEN]".into());
@@ -173,6 +174,9 @@ impl Control {
         process.health_check = change.health_check.applied_to(&process.health_check)?;
         process.readiness_check = change.readiness_check.applied_to(&process.readiness_check)?;
         change.metadata.apply(&mut process.metadata);
+        if *process == before {
+            return Ok(());
+        }
         process.updated_at = self.ports.clock.now();
         store::update(tx, process).await?;
         let data = about(process, Some(request.into()));
@@ -199,7 +203,7 @@ impl Control {
         Ok(shown)
     }
 
-    /// Changes the row and records it.
+    /// Changes the row and records it, if that changes anything.
     pub(crate) async fn scale_row(
         &self,
         tx: &mut dyn WriteTx,
@@ -210,6 +214,7 @@ impl Control {
     ) -> Result<(), ControlError> {
         let limits = &self.settings().instances;
         let Scale { instances, memory_mib, disk_mib, log_rate_bytes_per_s } = scale;
+        let before = process.clone();
         if let Some(wanted) = instances {
             process.instances = bounded("Instances", wanted, 0, INSTANCES_MAX)?;
         }
@@ -227,6 +232,9 @@ impl Control {
                 return Err(ControlError::unprocessable(detail));
             }
             process.limits.log_rate_bytes_per_s = wanted;
+        }
+        if *process == before {
+            return Ok(());
         }
         process.updated_at = self.ports.clock.now();
         store::update(tx, process).await?;

@@ -89,9 +89,39 @@ pub struct UsedBuildpack {
     pub version: Option<String>,
 }
 
-/// The outcome of staging. Version 1 of the droplet metadata format.
+/// The version of droplet metadata. A newer one than this build knows cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "u32", into = "u32")]
+pub struct DropletVersion(u32);
+
+/// Droplet metadata of a newer platform.
+#[derive(Debug, thiserror::Error)]
+#[error("droplet metadata has version {0}, and this platform knows only up to 1; upgrade it")]
+pub struct NewerDroplet(u32);
+
+impl DropletVersion {
+    /// What this build writes.
+    pub const CURRENT: Self = Self(1);
+}
+
+impl TryFrom<u32> for DropletVersion {
+    type Error = NewerDroplet;
+
+    fn try_from(version: u32) -> Result<Self, Self::Error> {
+        if version <= Self::CURRENT.0 { Ok(Self(version)) } else { Err(NewerDroplet(version)) }
+    }
+}
+
+impl From<DropletVersion> for u32 {
+    fn from(version: DropletVersion) -> Self {
+        version.0
+    }
+}
+
+/// The outcome of staging: the droplet metadata, which outlives the build that wrote it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DropletContents {
+    pub version: DropletVersion,
     /// Lowest first; each is a tree relative to the root of the container.
     pub layers: Vec<LayerDigest>,
     /// Start command by process type.
@@ -124,5 +154,24 @@ mod tests {
         assert_eq!(good.to_string().parse::<LayerDigest>().unwrap(), good);
         assert!("sha256:../../etc".parse::<LayerDigest>().is_err());
         assert!(good.to_string().to_uppercase().parse::<LayerDigest>().is_err());
+    }
+
+    const GOLDEN: &str = r#"{"version":1,"layers":["sha256:abababababababababababababababababababababababababababababababab"],"process_types":{"web":"./run"},"buildpacks":[{"name":"binary_buildpack","detect_output":null,"buildpack_name":"binary","version":null}],"stack":"host","stack_digest":"sha256:00"}"#;
+
+    #[test]
+    fn version_1_is_read_and_written_as_it_was_first_written() {
+        let contents: DropletContents = serde_json::from_str(GOLDEN).unwrap();
+
+        assert_eq!(contents.layers, [LayerDigest::from_sha256([0xab; 32])]);
+        assert_eq!(serde_json::to_string(&contents).unwrap(), GOLDEN);
+    }
+
+    #[test]
+    fn newer_version_is_refused_and_says_what_to_do() {
+        let newer = GOLDEN.replace(r#""version":1"#, r#""version":2"#);
+
+        let error = serde_json::from_str::<DropletContents>(&newer).unwrap_err().to_string();
+
+        assert!(error.contains("upgrade"), "{error}");
     }
 }

@@ -11,7 +11,7 @@ use std::{
 
 use rustix::fs::{Mode, OFlags};
 use tokio::{
-    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
     net::{
         UnixStream,
         unix::{OwnedReadHalf, OwnedWriteHalf},
@@ -69,12 +69,12 @@ impl ShimClient {
             .doing(|| format!("start the shim `{}`", self_exe.display()))?;
         let stdout = child.stdout.take();
         let read = async {
-            let mut text = String::new();
+            let mut line = String::new();
             if let Some(stdout) = stdout {
-                // The shim's end of the pipe is closed when it is ready, or when it is gone.
-                let _ = stdout.take(64).read_to_string(&mut text).await;
+                // Ends without a line when the shim is gone.
+                let _ = BufReader::new(stdout).read_line(&mut line).await;
             }
-            text
+            line
         };
         let said = timeout(START_TIMEOUT, read).await;
         let outcome = match &said {

@@ -243,6 +243,7 @@ fn settings(dir: &TempDir) -> Settings {
             log_rate_bytes_per_s_default: 1024 * 1024,
             drain: Duration::from_secs(30),
         },
+        host_environment: std::collections::BTreeMap::new(),
         uploads_dir,
         upload_bytes_max: 64 * 1024 * 1024,
         access_token_lifetime: Duration::from_secs(1200),

@@ -6,6 +6,7 @@ mod host;
 mod tls;
 
 use std::{
+    collections::BTreeMap,
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
@@ -18,7 +19,9 @@ use cupola_ports::clock::{Clock, SystemClock};
 use cupola_router::{RouterClient, RouterConfig, RouterProcess};
 use cupola_runtime::{NativeLayers, Runtime};
 use cupola_signals::{LogLimits, SqliteLogs};
-use cupola_staging::{BuildpackStager, HostFiles, StagerConfig, host_registry_environment};
+use cupola_staging::{
+    BuildpackStager, HostEnvironment, HostFiles, StagerConfig, host_registry_environment,
+};
 use cupola_store::{LocalBlobs, SqliteStore};
 use tokio::{
     net::TcpListener,
@@ -60,16 +63,18 @@ async fn up(config: Config) -> anyhow::Result<()> {
     let runtime = Runtime::open(runtime_config).await?;
     let cells = runtime.cells(logs.clone(), clock.clone()).await?;
     let layers = Arc::new(runtime.layers());
+    let host = host_registry_environment(config::environment(), &HostFiles::read(&config::home()));
+    let settings = settings(&config, host.for_apps());
     let ports = Ports {
         store: Arc::new(store),
         cells: Arc::new(cells),
-        stager: Arc::new(stager(&config, &runtime, layers.clone(), clock.clone())?),
+        stager: Arc::new(stager(&config, host, &runtime, layers.clone(), clock.clone())?),
         layers,
         data_plane: Arc::new(RouterClient::start(router_socket(&config.run_dir))),
         logs: logs.clone(),
         clock,
     };
-    let control = Control::new(ports, settings(&config), admin::token_keys(&config.data_dir)?);
+    let control = Control::new(ports, settings, admin::token_keys(&config.data_dir)?);
     let password = admin::bootstrap(&control, &config).await?;
 
     let (stop, stopped) = watch::channel(false);
@@ -117,11 +122,11 @@ async fn open_logs(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Arc
 
 fn stager(
     config: &Config,
+    host: HostEnvironment,
     runtime: &Runtime,
     layers: Arc<NativeLayers>,
     clock: Arc<dyn Clock>,
 ) -> anyhow::Result<BuildpackStager> {
-    let host = host_registry_environment(config::environment(), &HostFiles::read(&config::home()));
     let blobs = LocalBlobs::open(&config.data_dir.join("blobs")).with_context(|| {
         format!("cannot make the folder of files below {}", config.data_dir.display())
     })?;
@@ -149,7 +154,7 @@ pub(crate) fn router_socket(run_dir: &Path) -> PathBuf {
     run_dir.join("router.sock")
 }
 
-fn settings(config: &Config) -> Settings {
+fn settings(config: &Config, host_environment: BTreeMap<String, String>) -> Settings {
     Settings {
         external_url: config.external_url.clone(),
         apps_domain: config.apps_domain.clone(),
@@ -170,6 +175,7 @@ fn settings(config: &Config) -> Settings {
             log_rate_bytes_per_s_default: 1 << 20,
             drain: Duration::from_secs(30),
         },
+        host_environment,
         uploads_dir: config.data_dir.join("uploads"),
         upload_bytes_max: config.upload_mib_max << 20,
         access_token_lifetime: Duration::from_secs(20 * 60),

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use cupola_domain::{
     apps::{AppState, Lifecycle},
-    droplets::DropletContents,
+    droplets::{DropletContents, DropletVersion},
     ids::{DropletId, GenerationId, InstanceId, OrgId, ProcessId, SpaceId},
     instances::InstanceState,
     orgs::Metadata,
@@ -90,6 +90,7 @@ fn settings() -> Settings {
             log_rate_bytes_per_s_default: -1,
             drain: Duration::ZERO,
         },
+        host_environment: std::collections::BTreeMap::new(),
         uploads_dir: std::path::PathBuf::new(),
         upload_bytes_max: 1,
         access_token_lifetime: Duration::from_secs(60),
@@ -161,6 +162,7 @@ impl Rows {
             app_id,
             package_id: None,
             contents: DropletContents {
+                version: DropletVersion::CURRENT,
                 layers: Vec::new(),
                 process_types: BTreeMap::from([("web".to_owned(), "./server".to_owned())]),
                 buildpacks: Vec::new(),

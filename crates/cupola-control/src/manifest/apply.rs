@@ -22,12 +22,18 @@ use crate::{
     apps::{LifecycleChange, NewApp, PlacedApp, change_environment, unknown_buildpack},
     caller::Caller,
     domains::default_domain,
-    processes::new_process,
+    processes::{Scale, new_process},
     routes::{FoundRoute, NewDestination, NewRoute, change_options},
 };
 
+/// An app that is what its manifest says.
+pub(super) struct Applied {
+    pub app: AppId,
+    pub is_new: bool,
+}
+
 impl Control {
-    /// Applies one application of a manifest within `tx`, and says which app it is.
+    /// Applies one application of a manifest within `tx`.
     pub(super) async fn apply_app(
         &self,
         tx: &mut dyn WriteTx,
@@ -35,8 +41,13 @@ impl Control {
         space: &Space,
         org: &Org,
         wanted: &ManifestApp,
-    ) -> Result<AppId, ControlError> {
-        let mut placed = self.find_or_create(tx, caller, space, org, &wanted.name).await?;
+    ) -> Result<Applied, ControlError> {
+        let present = by_name(tx, space, &wanted.name).await?;
+        let is_new = present.is_none();
+        let mut placed = match present {
+            Some(app) => PlacedApp { app, space: space.clone(), org: org.clone() },
+            None => self.create_empty(tx, caller, space, org, &wanted.name).await?,
+        };
         self.apply_own(tx, caller, &mut placed.app, wanted).await?;
         for process in &wanted.processes {
             self.apply_process(tx, caller, &placed, process).await?;
@@ -44,10 +55,10 @@ impl Control {
         self.apply_routes(tx, caller, &placed, wanted).await?;
         let data = json!({ "request": { "manifest": wanted.name } });
         self.record(tx, caller.party(), placed.event("audit.app.apply_manifest", data)).await?;
-        Ok(placed.app.id)
+        Ok(Applied { app: placed.app.id, is_new })
     }
 
-    async fn find_or_create(
+    async fn create_empty(
         &self,
         tx: &mut dyn WriteTx,
         caller: &Caller,
@@ -55,9 +66,6 @@ impl Control {
         org: &Org,
         name: &str,
     ) -> Result<PlacedApp, ControlError> {
-        if let Some(app) = by_name(tx, space, name).await? {
-            return Ok(PlacedApp { app, space: space.clone(), org: org.clone() });
-        }
         let new = NewApp {
             space: space.id,
             name: name.to_owned(),
@@ -111,17 +119,10 @@ impl Control {
                 new
             }
         };
-        let before = process.clone();
         self.change_process(tx, caller, placed, &mut process, wanted.change.clone()).await?;
-        let is_scaled = wanted.scale != crate::processes::Scale::default();
-        if is_scaled {
+        if wanted.scale != Scale::default() {
             self.scale_row(tx, caller, placed, &mut process, wanted.scale).await?;
         }
-        tracing::debug!(
-            process.id = %process.id,
-            changed = before.instances != process.instances || before.limits != process.limits,
-            "applied a manifest to the process `{kind}`"
-        );
         Ok(())
     }
 
@@ -285,7 +286,7 @@ impl Control {
 }
 
 /// The app of this name in the space.
-pub(super) async fn by_name(
+async fn by_name(
     tx: &mut (impl ReadTx + ?Sized),
     space: &Space,
     name: &str,

@@ -6,6 +6,7 @@ use cupola_domain::{instances::ExitCause, processes::Check};
 use cupola_ports::{
     cells::{Cells, Phase},
     clock::SystemClock,
+    sandbox::Sandbox,
 };
 use cupola_runtime::Runtime;
 use rustix::process::{Pid, Signal, kill_process};

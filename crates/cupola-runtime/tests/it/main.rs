@@ -8,3 +8,4 @@ mod isolation;
 mod network;
 mod sandboxes;
 mod teardown;
+mod zz_measure;

@@ -2,7 +2,7 @@
 
 use std::{io, path::Path, sync::Arc};
 
-use cupola_domain::droplets::DropletContents;
+use cupola_domain::droplets::{DropletContents, DropletVersion};
 use cupola_ports::{
     sandbox::{
         Bind, Freeze, ROLE_BINARY, SandboxError, SandboxExit, SandboxLimits, SandboxOutcome,
@@ -96,6 +96,7 @@ impl BuildpackStager {
                 SandboxExit::Exited { code: 0 },
                 Some(BuildOutcome::Staged { process_types, buildpacks, has_deps }),
             ) => Ok(DropletContents {
+                version: DropletVersion::CURRENT,
                 layers: droplet_layers(outcome, has_deps),
                 process_types: checked_types(process_types)?,
                 buildpacks: checked_buildpacks(buildpacks, request),

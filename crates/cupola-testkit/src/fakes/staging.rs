@@ -9,7 +9,7 @@ use std::{
 use async_trait::async_trait;
 use cupola_domain::{
     builds::StagingErrorKind,
-    droplets::{DropletContents, LayerDigest, UsedBuildpack},
+    droplets::{DropletContents, DropletVersion, LayerDigest, UsedBuildpack},
     ids::AppId,
 };
 use cupola_ports::{
@@ -143,6 +143,7 @@ impl Stager for FakeStager {
             version: Some("1.0".to_owned()),
         };
         Ok(DropletContents {
+            version: DropletVersion::CURRENT,
             layers: vec![request.package.clone()],
             process_types: script.process_types.clone(),
             buildpacks: names.into_iter().map(used).collect(),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use cupola_domain::{
     builds::{Build, BuildState},
-    droplets::{Droplet, DropletContents, LayerDigest},
+    droplets::{Droplet, DropletContents, DropletVersion, LayerDigest},
     apps::Lifecycle,
     ids::{BuildId, DropletId},
     orgs::Metadata,
@@ -193,6 +193,7 @@ async fn staged(platform: &TestPlatform, app: &str, package: &str) -> (String, S
         app_id,
         package_id: Some(package_id),
         contents: DropletContents {
+            version: DropletVersion::CURRENT,
             layers: vec![LayerDigest::from_sha256([1; 32])],
             process_types: BTreeMap::from([("web".to_owned(), "./start".to_owned())]),
             buildpacks: Vec::new(),
