@@ -17,7 +17,7 @@ use tokio::{
     sync::Mutex,
 };
 
-use crate::target::Login;
+use crate::credentials::Login;
 
 /// A body that is sent as it is read.
 pub(crate) type Body = BoxBody<Bytes, std::io::Error>;
@@ -205,15 +205,6 @@ impl Client {
         let answer = answer.await;
         self.login.lock().await.access_token = saved;
         answer
-    }
-}
-
-impl Login {
-    pub(crate) fn take_tokens(&mut self, answer: &Value) -> anyhow::Result<()> {
-        let text = |key: &str| answer[key].as_str().map(str::to_owned);
-        self.access_token = text("access_token").context("the answer has no access token")?;
-        self.refresh_token = text("refresh_token").context("the answer has no refresh token")?;
-        Ok(())
     }
 }
 

@@ -9,6 +9,7 @@ mod app;
 mod apps;
 mod client;
 mod completions;
+mod credentials;
 mod delete;
 mod env;
 mod find;

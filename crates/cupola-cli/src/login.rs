@@ -5,7 +5,7 @@ use std::{io::Read, path::PathBuf};
 use anyhow::{Context, bail};
 use clap::Args;
 
-use crate::{client::Client, output::say, target::Login};
+use crate::{client::Client, credentials::Login, output::say};
 
 #[derive(Args)]
 pub struct Arguments {

@@ -12,6 +12,7 @@ use cupola_ports::sandbox::Bind;
 
 use crate::{
     bundle::Bundle,
+    disks,
     error::{Doing, RuntimeError},
     layers::check_stack,
     network::Slot,
@@ -67,7 +68,13 @@ impl Inner {
         let cgroup = format!("{}/{}", self.config.cgroup_parent(), spec.id);
         self.write_launch(spec, slot, &folder, &cgroup, lowers)?;
         self.write_config(spec, &folder, &cgroup)?;
+        let (scratch, image) = (self.paths.scratch(), self.disk_image(spec.id));
+        disks::make(&scratch, &image, spec.disk_mib, self.config.uid_base)?;
         Ok(folder)
+    }
+
+    fn disk_image(&self, id: &str) -> PathBuf {
+        self.paths.scratch().join(format!("{id}.img"))
     }
 
     fn write_launch(
@@ -97,7 +104,7 @@ impl Inner {
             uid_base: self.config.uid_base,
             lowers,
             idmapped: self.layers.idmapped,
-            disk_image: self.paths.scratch().join(format!("{}.img", spec.id)),
+            disk_image: self.disk_image(spec.id),
             disk_mib: spec.disk_mib,
             memory_mib: spec.memory_mib,
             hosts: hosts(spec.id, slot.address),
@@ -145,7 +152,7 @@ impl Inner {
     /// Removes what is left of a container that has ended.
     pub(crate) fn remove_container(&self, id: &str) {
         let _ = fs::remove_dir_all(self.paths.instance(id));
-        let _ = fs::remove_file(self.paths.scratch().join(format!("{id}.img")));
+        let _ = fs::remove_file(self.disk_image(id));
     }
 }
 

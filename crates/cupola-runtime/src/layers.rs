@@ -133,6 +133,13 @@ impl LayerStore {
         Ok(FrozenLayer { name, digest: record.digest.clone(), bytes: record.bytes })
     }
 
+    /// Makes finished layers outlive a loss of power.
+    pub(crate) fn sync(&self) {
+        if let Ok(folder) = fs::File::open(self.paths.layers()) {
+            let _ = rustix::fs::syncfs(folder);
+        }
+    }
+
     fn files_below(
         &self,
         digest: &LayerDigest,

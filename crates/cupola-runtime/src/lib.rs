@@ -9,6 +9,7 @@ mod cells;
 mod cgroups;
 mod config;
 mod containers;
+mod disks;
 mod error;
 mod freeze;
 mod init;

@@ -14,6 +14,7 @@ use tokio::{process::Command, sync::Semaphore};
 use crate::{
     cells::NativeCells,
     config::{Paths, RuntimeConfig},
+    disks,
     error::{Doing, RuntimeError},
     layers::{self, LayerStore, NativeLayers, make_private},
     network::Network,
@@ -157,7 +158,11 @@ fn make_folders(paths: &Paths) -> Result<(), RuntimeError> {
     make_private(&paths.scratch())?;
     make_private(&paths.stacks())?;
     for entry in fs::read_dir(paths.scratch()).into_iter().flatten().flatten() {
-        let _ = fs::remove_file(entry.path());
+        let is_template =
+            entry.file_name().to_str().is_some_and(|name| name.starts_with(disks::TEMPLATE));
+        if !is_template {
+            let _ = fs::remove_file(entry.path());
+        }
     }
     for folder in [paths.run().to_owned(), paths.runtime_root(), paths.instances()] {
         fs::create_dir_all(&folder)

@@ -231,7 +231,11 @@ async fn keep(
         Ok(Event::Frozen { digest, bytes, entries }) => {
             let record = LayerRecord { version: records::VERSION, digest, bytes, entries };
             let name = freeze.name.clone();
-            blocking(move || store.finish(name, &into, &record)).await
+            let kept = blocking(move || store.finish(name, &into, &record)).await;
+            // Soon durable, and nobody waits for it: other writers may have left much to do.
+            let store = inner.layers.clone();
+            tokio::task::spawn_blocking(move || store.sync());
+            kept
         }
         other => {
             let _ = blocking(move || {

@@ -92,10 +92,29 @@ fn run(adopt: bool, folder: &Path) -> Result<(), RuntimeError> {
 /// Held as long as the shim lives: there are never two for one container.
 fn lock() -> Result<File, RuntimeError> {
     let path = PathBuf::from(names::LOCK);
-    let file = File::create(&path).doing(|| "create the lock of the shim".to_owned())?;
+    let what = || "create the lock of the shim".to_owned();
+    let mut file = File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .doing(what)?;
     flock(&file, FlockOperation::NonBlockingLockExclusive)
         .doing(|| "lock the container: another shim watches it".to_owned())?;
+    file.set_len(0).doing(what)?;
+    write!(file, "{}", std::process::id()).doing(what)?;
     Ok(file)
+}
+
+/// The process id of the shim of the container in `folder`, if there is one.
+pub(crate) fn holder(folder: &Path) -> Option<i32> {
+    let file = File::options().read(true).open(folder.join(names::LOCK)).ok()?;
+    // Nobody holds it if it can be had.
+    if flock(&file, FlockOperation::NonBlockingLockShared).is_ok() {
+        return None;
+    }
+    std::io::read_to_string(file).ok()?.parse().ok()
 }
 
 fn record_not_started(error: &RuntimeError) -> Result<(), RuntimeError> {

@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    os::unix::fs::MetadataExt,
     path::Path,
     time::{Duration, Instant},
 };
@@ -86,24 +85,9 @@ fn kill_shims(folder: &Path) {
     {
         kill(started.pid);
     }
-    let Ok(lock) = fs::metadata(folder.join(names::LOCK)) else { return };
-    let locks = fs::read_to_string("/proc/locks").unwrap_or_default();
-    for pid in holders(&locks, lock.ino()) {
-        kill(pid);
+    if let Some(shim) = crate::shim::holder(folder) {
+        kill(shim);
     }
-}
-
-/// Who holds a lock on the file with this inode: `1: FLOCK ADVISORY WRITE 4711 fe:00:1234 0 EOF`.
-fn holders(locks: &str, inode: u64) -> Vec<i32> {
-    locks
-        .lines()
-        .filter_map(|line| {
-            let fields: Vec<&str> = line.split_whitespace().collect();
-            let (kind, pid, file) = (*fields.get(1)?, *fields.get(4)?, *fields.get(5)?);
-            let is_it = kind == "FLOCK" && file.rsplit(':').next()?.parse() == Ok(inode);
-            is_it.then(|| pid.parse().ok())?
-        })
-        .collect()
 }
 
 fn kill(pid: i32) {
@@ -126,18 +110,4 @@ fn delete(oci_runtime: &Path, paths: &Paths, folder: &Path) {
         .args(["delete", "--force"])
         .arg(id)
         .output();
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_holder_of_a_lock_is_found_by_its_inode() {
-        let locks = "1: POSIX  ADVISORY  WRITE 10 fe:00:77 0 EOF\n\
-                     2: FLOCK  ADVISORY  WRITE 4711 fe:00:77 0 EOF\n\
-                     3: FLOCK  ADVISORY  WRITE 12 fe:00:177 0 EOF\n";
-
-        assert_eq!(holders(locks, 77), [4711]);
-    }
 }

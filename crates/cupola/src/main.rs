@@ -10,9 +10,6 @@ use std::{ffi::OsString, process::ExitCode};
 use clap::{CommandFactory, Parser, Subcommand};
 use cupola_router::RouterArgs;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// A platform as a service in one binary: push source, and it is built, isolated, routed, observed
 /// and kept running. Speaks the Cloud Foundry v3 API, so that the cf CLI works unchanged.
 #[derive(Parser)]

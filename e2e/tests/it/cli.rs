@@ -47,6 +47,12 @@ impl Cli {
         command
     }
 
+    /// `cf curl`, read as JSON.
+    pub fn json(&self, path: &str) -> serde_json::Value {
+        let ran = self.ok(&["curl", path]);
+        serde_json::from_str(&ran.stdout).unwrap_or_else(|error| panic!("{error}: {ran}"))
+    }
+
     /// The same user in another folder.
     pub fn in_directory(&self, directory: impl Into<PathBuf>) -> Self {
         Self {
@@ -58,7 +64,7 @@ impl Cli {
 }
 
 impl Ran {
-    fn new(arguments: &[&str], output: &Output) -> Self {
+    pub fn new(arguments: &[&str], output: &Output) -> Self {
         Self {
             line: arguments.join(" "),
             code: output.status.code(),

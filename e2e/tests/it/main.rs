@@ -2,8 +2,16 @@
 //!
 //! `cargo xtask e2e` builds both command lines and says where they are.
 
+mod apps;
+mod bad_apps;
+mod bad_input;
 mod cli;
+mod cupola_cli;
+mod faults;
 mod http;
+mod leftovers;
+mod load;
 mod platform;
 mod push_binary;
+mod refusals;
 mod samples;

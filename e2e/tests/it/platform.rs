@@ -9,7 +9,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{cli::Cli, http, http::Answer};
+use crate::{
+    cli::{Cli, Ran},
+    http,
+    http::Answer,
+};
 
 /// How long anything may take that a test waits for, unless it says so.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -33,7 +37,7 @@ pub struct Platform {
     binary: PathBuf,
     folder: tempfile::TempDir,
     run_dir: PathBuf,
-    number: u16,
+    flags: Vec<String>,
     pub api: SocketAddr,
     pub router: SocketAddr,
 }
@@ -42,6 +46,11 @@ static STARTED: AtomicU16 = AtomicU16::new(0);
 
 impl Platform {
     pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// With more flags for `cupola up`.
+    pub fn start_with(flags: &[&str]) -> Self {
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
         let mut platform = Self {
             up: None,
@@ -49,7 +58,7 @@ impl Platform {
             folder: tempfile::tempdir().unwrap(),
             // Short, because the name of a Unix socket may have 107 bytes only.
             run_dir: PathBuf::from(format!("/run/cupola-e2e-{}-{number}", std::process::id())),
-            number,
+            flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
             api: free_address(),
             router: free_address(),
         };
@@ -68,7 +77,8 @@ impl Platform {
         up.arg("--api-addr").arg(self.api.to_string());
         up.arg("--router-addr").arg(self.router.to_string());
         up.arg("--admin-password-file").arg(self.password_file());
-        up.arg("--instance-subnet").arg(format!("10.{}.0.0/20", 100 + self.number));
+        up.arg("--instance-subnet").arg(self.subnet());
+        up.args(&self.flags);
         up.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         self.up = Some(up.spawn().expect("the platform can be started"));
         self.wait_until_ready();
@@ -95,12 +105,80 @@ impl Platform {
         up.wait().unwrap();
     }
 
+    /// Ends control as Ctrl-C does, and returns what it said meanwhile.
+    pub fn interrupt_control(&mut self) -> String {
+        let said_before = self.output().len();
+        let mut up = self.up.take().expect("control runs");
+        send_signal("INT", up.id());
+        let ended = up.wait().unwrap();
+        assert!(ended.success(), "{ended:?}\n{}", self.output());
+        self.output().split_off(said_before)
+    }
+
+    /// The processes of this installation in a role: `router`, `shim`.
+    pub fn pids(&self, role: &str) -> Vec<u32> {
+        let run_dir = self.run_dir.to_str().unwrap();
+        let is_in_role = |line: &str| {
+            line.split('\0').nth(1) == Some(role) && line.contains(run_dir)
+        };
+        let processes = command_lines().into_iter().filter(|(_, line)| is_in_role(line));
+        processes.map(|(pid, _)| pid).collect()
+    }
+
+    /// Runs `cupola up` with these arguments, which must end it with a failure.
+    #[track_caller]
+    pub fn refused_up(&self, arguments: &[&str]) -> Ran {
+        let mut up = Command::new(&self.binary);
+        up.arg("up").args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = up.spawn().unwrap();
+        let started = Instant::now();
+        while child.try_wait().unwrap().is_none() && started.elapsed() < PATIENCE {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let _ = child.kill();
+        let ran = Ran::new(arguments, &child.wait_with_output().unwrap());
+        assert_eq!(ran.code, Some(1), "{ran}");
+        ran
+    }
+
+    /// `cupola down`, which must succeed; `up` can start it again.
+    pub fn down(&mut self) -> Ran {
+        let mut down = Command::new(&self.binary);
+        let ended = down.arg("down").args(self.place()).output().unwrap();
+        let ran = Ran::new(&["down"], &ended);
+        if let Some(up) = &mut self.up {
+            up.wait().unwrap();
+            self.up = None;
+        }
+        assert_eq!(ran.code, Some(0), "{ran}");
+        ran
+    }
+
+    pub fn binary(&self) -> &Path {
+        &self.binary
+    }
+
+    pub fn data_dir(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// A folder of the scenario's own.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// A range that no other installation uses at the same time, because of the port in it.
+    pub fn subnet(&self) -> String {
+        let number = self.api.port() % 2048;
+        format!("10.{}.{}.0/20", 128 + number / 16, number % 16 * 16)
+    }
+
     pub fn run_dir(&self) -> &Path {
         &self.run_dir
     }
 
     fn place(&self) -> [String; 4] {
-        let data_dir = self.folder.path().join("data");
+        let data_dir = self.data_dir();
         [
             "--data-dir".to_owned(),
             data_dir.to_str().unwrap().to_owned(),
@@ -113,7 +191,7 @@ impl Platform {
         self.folder.path().join("up.log")
     }
 
-    fn password_file(&self) -> PathBuf {
+    pub fn password_file(&self) -> PathBuf {
         self.folder.path().join("password")
     }
 
@@ -128,7 +206,12 @@ impl Platform {
 
     /// The `cf` CLI, logged in as this user and targeted at the first space if there is one.
     pub fn cf(&self, user: &str, password: &str) -> Cli {
-        let home = self.folder.path().join("cf-home").join(user);
+        self.cf_at_home(user, user, password)
+    }
+
+    /// One `cf` may not run twice at the same time with the same home.
+    fn cf_at_home(&self, home: &str, user: &str, password: &str) -> Cli {
+        let home = self.folder.path().join("cf-home").join(home);
         fs::create_dir_all(&home).unwrap();
         let environment =
             [("CF_HOME", home.to_str().unwrap()), ("CF_COLOR", "false"), ("LANG", "en_US.UTF-8")];
@@ -144,6 +227,13 @@ impl Platform {
     /// The administrator's `cf`, in the organisation and space of the first start.
     pub fn cf_admin(&self) -> Cli {
         let cf = self.cf("admin", &self.admin_password());
+        cf.ok(&["target", "-o", "default", "-s", "dev"]);
+        cf
+    }
+
+    /// Another `cf` of the administrator, to be used at the same time.
+    pub fn cf_admin_beside(&self, home: &str) -> Cli {
+        let cf = self.cf_at_home(home, "admin", &self.admin_password());
         cf.ok(&["target", "-o", "default", "-s", "dev"]);
         cf
     }
@@ -199,13 +289,26 @@ fn assert_nothing_is_left(run_dir: &Path) {
     let run_dir = run_dir.to_str().unwrap();
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
     assert!(!mounts.contains(run_dir), "mounts are left:\n{mounts}");
-    let processes = fs::read_dir("/proc").unwrap().flatten();
-    let lines = processes.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
-    let left: Vec<String> = lines
-        .map(|line| String::from_utf8_lossy(&line).replace('\0', " "))
-        .filter(|line| line.contains(run_dir))
-        .collect();
+    let left: Vec<_> =
+        command_lines().into_iter().filter(|(_, line)| line.contains(run_dir)).collect();
     assert!(left.is_empty(), "processes are left: {left:?}");
+}
+
+/// Every process of this machine with its arguments, which end with a zero byte each.
+pub fn command_lines() -> Vec<(u32, String)> {
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    let lines = processes.filter_map(|entry| {
+        let pid = entry.file_name().to_str()?.parse().ok()?;
+        let line = fs::read(entry.path().join("cmdline")).ok()?;
+        Some((pid, String::from_utf8_lossy(&line).into_owned()))
+    });
+    lines.collect()
+}
+
+/// Sends a signal, by its name, to a process that this installation started.
+pub fn send_signal(name: &str, pid: u32) {
+    let sent = Command::new("kill").arg(format!("-{name}")).arg(pid.to_string()).status().unwrap();
+    assert!(sent.success(), "process {pid} takes no signal");
 }
 
 /// The folder of a sample.

@@ -1,22 +1,9 @@
 //! The first thing that ever worked: a prebuilt binary by the real `cf`, from push to delete.
 
-use std::{fs, process::Command};
-
-use crate::platform::{Platform, sample, wait_for};
-
-/// A folder with the statically linked sample and its Procfile.
-pub fn binary_app(platform: &Platform, name: &str) -> std::path::PathBuf {
-    let folder = platform.app_folder(name);
-    let built = Command::new("make")
-        .arg("-C")
-        .arg(sample("binary"))
-        .arg(format!("OUT={}", folder.display()))
-        .output()
-        .unwrap();
-    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-    assert!(fs::read_dir(&folder).unwrap().count() > 0);
-    folder
-}
+use crate::{
+    apps::binary_app,
+    platform::{Platform, wait_for},
+};
 
 #[test]
 fn prebuilt_binary_is_pushed_served_logged_and_deleted() {

@@ -7,7 +7,7 @@
 use serde_json::{Map, Value};
 use serde_yaml_ng::Mapping;
 
-use super::{process, size, yaml::to_json};
+use super::{parse::has_web, process, size, yaml::to_json};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
@@ -61,9 +61,11 @@ pub(super) fn of_app(
     let present = present.map(|map| comparable(map.clone())).unwrap_or_default();
     normalize(&mut wanted);
     let mut differences = Vec::new();
+    let has_web = has_web(&wanted);
     for (key, value) in &wanted {
         let key = key.as_str();
-        if !COMPARED.contains(&key) && !process::KEYS.contains(&key) {
+        let is_of_web = process::KEYS.contains(&key) && !has_web;
+        if !COMPARED.contains(&key) && !is_of_web {
             continue;
         }
         let path = format!("/applications/{index}/{key}");

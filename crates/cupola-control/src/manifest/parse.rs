@@ -71,6 +71,9 @@ pub(super) fn manifest(text: &str) -> Result<Manifest, ControlError> {
         }
         warnings.extend(unknown_keys(&name, map));
         let app = app(name.clone(), map).map_err(|error| super::for_app(&name, error))?;
+        if has_web(map) {
+            warnings.extend(overridden_keys(&name, map));
+        }
         if apps.iter().any(|other: &ManifestApp| other.name == app.name) {
             let detail = format!("For application '{name}': it is in the manifest twice");
             return Err(ControlError::Unprocessable(detail));
@@ -88,6 +91,24 @@ fn unknown_keys(name: &str, map: &Map<String, Value>) -> Vec<String> {
     let warning =
         |key| format!("The key '{key}' of application '{name}' is not known and was ignored.");
     unknown.map(warning).collect()
+}
+
+/// As upstream, `web` of the list is the whole of it: keys of the top are not mixed in.
+fn overridden_keys(name: &str, map: &Map<String, Value>) -> Vec<String> {
+    let overridden = process::KEYS.iter().filter(|key| map.contains_key(**key));
+    let warning = |key| {
+        format!(
+            "The key '{key}' of application '{name}' was ignored, because its list of processes \
+             has one of type 'web'."
+        )
+    };
+    overridden.map(warning).collect()
+}
+
+/// Whether the list of processes has the one that keys of the top are about.
+pub(super) fn has_web(map: &Map<String, Value>) -> bool {
+    let processes = map.get("processes").and_then(Value::as_array);
+    processes.is_some_and(|all| all.iter().any(|one| one["type"] == "web"))
 }
 
 fn app(name: String, map: &Map<String, Value>) -> Result<ManifestApp, ControlError> {

@@ -29,8 +29,10 @@ fn keys_of_the_top_are_those_of_the_web_process() {
 fn web_of_the_list_wins_over_the_top() {
     let text = application("  memory: 1G\n  processes:\n  - type: web\n    instances: 3\n");
 
-    let processes = manifest(&text).unwrap().apps.remove(0).processes;
+    let mut manifest = manifest(&text).unwrap();
 
+    let processes = manifest.apps.remove(0).processes;
+    assert!(manifest.warnings[0].starts_with("The key 'memory' of application 'shop' was ignored"));
     assert_eq!(processes.len(), 1);
     assert_eq!(processes[0].scale, Scale { instances: Some(3), ..Scale::default() });
 }
@@ -104,7 +106,7 @@ fn differences_are_told_where_they_are_in_the_manifest() {
         "memory": "2G",
         "env": { "M": "new" },
         "buildpacks": ["b"],
-        "processes": [{ "type": "worker" }, { "type": "web", "instances": 2 }],
+        "processes": [{ "type": "worker" }],
         "path": "dist",
     });
 
@@ -120,7 +122,25 @@ fn differences_are_told_where_they_are_in_the_manifest() {
             ("add", "/applications/1/env/M"),
             ("replace", "/applications/1/memory"),
             ("add", "/applications/1/processes/0"),
-            ("replace", "/applications/1/processes/1/instances"),
+        ]
+    );
+}
+
+#[test]
+fn web_of_the_list_is_compared_and_not_the_top() {
+    let present = present_app();
+    let processes = json!([{ "type": "worker" }, { "type": "web", "instances": 2 }]);
+    let wanted = json!({ "name": "shop", "memory": "2G", "processes": processes });
+
+    let differences = diff::of_app(0, wanted.as_object().unwrap().clone(), Some(&present));
+
+    let told: Vec<_> =
+        differences.iter().map(|one| (one.operation.name(), one.path.as_str())).collect();
+    assert_eq!(
+        told,
+        [
+            ("add", "/applications/0/processes/0"),
+            ("replace", "/applications/0/processes/1/instances"),
         ]
     );
 }

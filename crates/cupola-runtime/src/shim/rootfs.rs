@@ -10,7 +10,6 @@ use std::{
     io,
     os::{fd::AsFd, unix::fs::PermissionsExt, unix::fs::chown},
     path::{Path, PathBuf},
-    process::{Command, Stdio},
 };
 
 use rustix::mount::{
@@ -71,56 +70,18 @@ fn pin_namespaces(launch: &Launch) -> Result<(), RuntimeError> {
     Ok(())
 }
 
-/// A sparse file system image of the size of the disk limit.
+/// The disk was made by control. The loop device keeps the file; nobody needs its name.
 fn mount_disk(launch: &Launch) -> Result<(), RuntimeError> {
     make_folder(DISK)?;
     let path = &launch.disk_image;
     let image = File::options()
         .read(true)
         .write(true)
-        .create(true)
-        .truncate(true)
         .open(path)
-        .doing(|| format!("create the disk `{}`", path.display()))?;
-    image.set_len(image_size(launch.disk_mib)).doing(|| "size the disk".to_owned())?;
-    let made = make_file_system(launch).and_then(|()| mount_image(&image));
-    // The loop device keeps the file; nobody needs its name.
+        .doing(|| format!("open the disk `{}`", path.display()))?;
+    let mounted = mount_image(&image);
     let _ = fs::remove_file(path);
-    made
-}
-
-/// The limit, and what the file system needs for itself.
-fn image_size(disk_mib: u32) -> u64 {
-    let disk_mib = u64::from(disk_mib.max(8));
-    (disk_mib + disk_mib / 16 + 4) << 20
-}
-
-fn make_file_system(launch: &Launch) -> Result<(), RuntimeError> {
-    let root = launch.uid_base;
-    let options = format!("lazy_itable_init=1,nodiscard,root_owner={root}:{root}");
-    let made = Command::new("mkfs.ext4")
-        .args([
-            "-q",
-            "-F",
-            "-m0",
-            "-b4096",
-            "-i8192",
-            "-O",
-            "^has_journal,^resize_inode",
-            "-E",
-            &options,
-        ])
-        .arg(&launch.disk_image)
-        .stdin(Stdio::null())
-        .output()
-        .doing(|| "run `mkfs.ext4`: install the package e2fsprogs".to_owned())?;
-    if made.status.success() {
-        return Ok(());
-    }
-    Err(RuntimeError::ProgramFailed {
-        program: "mkfs.ext4".to_owned(),
-        detail: String::from_utf8_lossy(&made.stderr).trim().to_owned(),
-    })
+    mounted
 }
 
 fn mount_image(image: &File) -> Result<(), RuntimeError> {

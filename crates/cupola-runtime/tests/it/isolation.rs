@@ -1,8 +1,8 @@
 //! Things that a program in a container must not be able to do.
 
-use cupola_domain::processes::Check;
+use cupola_domain::{instances::ExitCause, processes::Check};
 
-use crate::host::{Host, instance, shell, table};
+use crate::host::{Host, instance, shell, table, test_app};
 
 /// Each line: a name, and a command that must fail.
 const FORBIDDEN: &str = r#"
@@ -58,6 +58,33 @@ async fn what_is_forbidden_fails() {
     let allowed: Vec<&String> =
         seen.iter().filter(|(_, value)| *value != "denied").map(|(name, _)| name).collect();
     assert!(allowed.is_empty(), "{allowed:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dangerous_system_calls_are_refused() {
+    let host = Host::new().await;
+    let desired = instance(test_app(&["forbidden-calls"]), Check::Process);
+
+    host.start(&desired).await;
+    let report = host.exited(desired.id).await;
+
+    assert_eq!(report.cause, ExitCause::Exited { code: 0 });
+    let seen = table(&host.lines.of("APP/PROC/WEB"));
+    assert_eq!(seen.len(), 34, "{seen:?}");
+    let by_the_filter = |error: &str| {
+        ["Operation not permitted", "Function not implemented"]
+            .iter()
+            .any(|text| error.starts_with(text))
+    };
+    // The kernel knows no such protocol family in some builds.
+    let by_the_kernel = |name: &str, error: &str| {
+        name.starts_with("socket-") && error.starts_with("Address family not supported")
+    };
+    let wrong: Vec<_> = seen
+        .iter()
+        .filter(|(name, error)| !by_the_filter(error) && !by_the_kernel(name, error))
+        .collect();
+    assert!(wrong.is_empty(), "{wrong:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

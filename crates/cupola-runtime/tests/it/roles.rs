@@ -1,5 +1,6 @@
 //! The roles of the runtime, as the `cupola` binary has them, and small apps for the tests.
 #![expect(clippy::print_stdout, reason = "apps write lines")]
+#![expect(unsafe_code, reason = "asks the kernel for what it must refuse")]
 
 use std::{
     env,
@@ -22,6 +23,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         ["eat-memory"] => eat_memory(),
         ["connect", addresses @ ..] => connect(addresses),
         ["resolve", resolver] => resolve(resolver),
+        ["forbidden-calls"] => forbidden_calls(),
         ["chatter", lines] => chatter(lines.parse()?),
         _ => Err("unknown test app".into()),
     }
@@ -83,6 +85,57 @@ fn chatter(lines: u64) -> Result<(), Box<dyn Error>> {
     let mut out = std::io::stdout().lock();
     for number in 0..lines {
         writeln!(out, "line {number}")?;
+    }
+    Ok(())
+}
+
+/// Makes system calls that must fail, with arguments that would do no harm if they did not, and
+/// says the error of each.
+fn forbidden_calls() -> Result<(), Box<dyn Error>> {
+    use libc as c;
+    let calls: [(&str, c::c_long, [c::c_long; 3]); 34] = [
+        ("unshare-user", c::SYS_unshare, [c::CLONE_NEWUSER.into(), 0, 0]),
+        ("unshare-mount", c::SYS_unshare, [c::CLONE_NEWNS.into(), 0, 0]),
+        ("setns", c::SYS_setns, [0, 0, 0]),
+        ("clone3", c::SYS_clone3, [0, 0, 0]),
+        ("ptrace-traceme", c::SYS_ptrace, [0, 0, 0]),
+        ("process-vm-readv", c::SYS_process_vm_readv, [1, 0, 0]),
+        ("bpf", c::SYS_bpf, [0, 0, 0]),
+        ("keyctl", c::SYS_keyctl, [0, 0, 0]),
+        ("add-key", c::SYS_add_key, [0, 0, 0]),
+        ("perf-event-open", c::SYS_perf_event_open, [0, 0, 0]),
+        ("io-uring-setup", c::SYS_io_uring_setup, [1, 0, 0]),
+        ("userfaultfd", c::SYS_userfaultfd, [0, 0, 0]),
+        ("fsopen", c::SYS_fsopen, [0, 0, 0]),
+        ("open-tree", c::SYS_open_tree, [0, 0, 0]),
+        ("move-mount", c::SYS_move_mount, [0, 0, 0]),
+        ("mount-setattr", c::SYS_mount_setattr, [0, 0, 0]),
+        ("pivot-root", c::SYS_pivot_root, [0, 0, 0]),
+        ("open-by-handle-at", c::SYS_open_by_handle_at, [0, 0, 0]),
+        ("name-to-handle-at", c::SYS_name_to_handle_at, [0, 0, 0]),
+        ("kexec-load", c::SYS_kexec_load, [0, 0, 0]),
+        ("init-module", c::SYS_init_module, [0, 0, 0]),
+        ("delete-module", c::SYS_delete_module, [0, 0, 0]),
+        ("swapoff", c::SYS_swapoff, [0, 0, 0]),
+        ("acct", c::SYS_acct, [0, 0, 0]),
+        ("quotactl", c::SYS_quotactl, [0, 0, 0]),
+        ("syslog", c::SYS_syslog, [3, 0, 0]),
+        ("iopl", c::SYS_iopl, [0, 0, 0]),
+        ("lookup-dcookie", c::SYS_lookup_dcookie, [0, 0, 0]),
+        ("socket-packet", c::SYS_socket, [c::AF_PACKET.into(), c::SOCK_RAW.into(), 0]),
+        ("socket-raw", c::SYS_socket, [c::AF_INET.into(), c::SOCK_RAW.into(), 1]),
+        ("socket-vsock", c::SYS_socket, [c::AF_VSOCK.into(), c::SOCK_STREAM.into(), 0]),
+        ("socket-alg", c::SYS_socket, [c::AF_ALG.into(), c::SOCK_SEQPACKET.into(), 0]),
+        ("set-user", c::SYS_setuid, [0, 0, 0]),
+        ("set-group", c::SYS_setgid, [0, 0, 0]),
+    ];
+    for (name, number, [first, second, third]) in calls {
+        // SAFETY: no pointer among the arguments is followed before the call is refused, and null
+        // pointers are errors to the kernel, not to this process.
+        let result = unsafe { libc::syscall(number, first, second, third, 0, 0, 0) };
+        let error = std::io::Error::last_os_error();
+        let outcome = if result >= 0 { "allowed".to_owned() } else { error.to_string() };
+        println!("{name} {outcome}");
     }
     Ok(())
 }

@@ -53,3 +53,19 @@ fn processes_with(text: &str) -> usize {
         })
         .count()
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_probe_finds_what_apps_need_on_this_host() {
+    let host = Host::new().await;
+
+    let probe = cupola_runtime::probe_host(&host.config).await.unwrap();
+
+    assert!(probe.is_good(), "{probe:#?}");
+    assert!(probe.findings.iter().any(|finding| finding.name == "OCI runtime"));
+    let mut without = host.config.clone();
+    without.runtime_path = "/no/such/runtime".into();
+    let probe = cupola_runtime::probe_host(&without).await.unwrap();
+    assert!(!probe.is_good());
+    let refused = cupola_runtime::Runtime::open(without).await.unwrap_err().to_string();
+    assert!(refused.contains("apt-get install runc"), "{refused}");
+}
