@@ -65,10 +65,8 @@ async fn list(
     let owners = query.take_owners();
     // There is only this one lifecycle.
     let kinds = query.take_list("lifecycle_type");
-    let query = query
-        .filter_lower("names", "name_lower")
-        .filter("guids", "id")
-        .filter("stacks", "stack");
+    let query =
+        query.filter_lower("names", "name_lower").filter("guids", "id").filter("stacks", "stack");
     let query = match kinds {
         Some(kinds) if !kinds.iter().any(|kind| kind == "buildpack") => query.nothing("id"),
         _ => query,
@@ -92,8 +90,7 @@ async fn included(
     if include.is_empty() {
         return Ok(None);
     }
-    let (places, orgs) =
-        api.control.places(apps.iter().map(|app| app.space_id).collect()).await?;
+    let (places, orgs) = api.control.places(apps.iter().map(|app| app.space_id).collect()).await?;
     let mut included = Map::new();
     let wants = |names: &[&str]| include.iter().any(|one| names.contains(&one.as_str()));
     if wants(&["space", "space.organization"]) {
@@ -169,11 +166,19 @@ async fn delete(
     Ok(accepted(&api, &job))
 }
 
-async fn start(api: State<Api>, caller: Authenticated, id: Id<AppId>) -> Result<Response, ApiFailure> {
+async fn start(
+    api: State<Api>,
+    caller: Authenticated,
+    id: Id<AppId>,
+) -> Result<Response, ApiFailure> {
     act(api, caller, id, AppAction::Start).await
 }
 
-async fn stop(api: State<Api>, caller: Authenticated, id: Id<AppId>) -> Result<Response, ApiFailure> {
+async fn stop(
+    api: State<Api>,
+    caller: Authenticated,
+    id: Id<AppId>,
+) -> Result<Response, ApiFailure> {
     act(api, caller, id, AppAction::Stop).await
 }
 

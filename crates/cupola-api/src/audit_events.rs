@@ -24,9 +24,7 @@ use crate::{
 };
 
 pub(crate) fn routes() -> Router<Api> {
-    Router::new()
-        .route("/v3/audit_events", get(list))
-        .route("/v3/audit_events/{guid}", get(show))
+    Router::new().route("/v3/audit_events", get(list)).route("/v3/audit_events/{guid}", get(show))
 }
 
 async fn list(

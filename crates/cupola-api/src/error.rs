@@ -22,7 +22,7 @@ impl From<ControlError> for ApiFailure {
         let status = match &error {
             ControlError::NotAuthenticated { .. } | ControlError::InvalidToken => {
                 StatusCode::UNAUTHORIZED
-            },
+            }
             ControlError::NotAuthorized | ControlError::FeatureDisabled { .. } => {
                 StatusCode::FORBIDDEN
             }

@@ -44,9 +44,8 @@ impl<T: std::str::FromStr + Send> FromRequestParts<Api> for Id<T> {
             pairs.into_iter().find(|(name, _)| name == "guid").map(|(_, value)| value)
         });
         let id = guid.and_then(|guid| guid.parse().ok());
-        id.map(Self).ok_or_else(|| {
-            ControlError::NotFound { noun: noun_of(parts.uri.path()) }.into()
-        })
+        id.map(Self)
+            .ok_or_else(|| ControlError::NotFound { noun: noun_of(parts.uri.path()) }.into())
     }
 }
 

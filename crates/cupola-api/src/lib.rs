@@ -5,35 +5,35 @@
 //!
 //! Invariant: the only crate that knows axum. The table error -> HTTP is in `error` alone.
 
-mod cupola;
-mod error;
-mod warnings;
-mod users;
-mod uaa;
-mod stacks;
-mod spaces;
-mod root;
-mod roles;
-mod quotas;
-mod feature_flags;
-mod empty;
 mod apps;
+mod audit_events;
 mod buildpacks;
 mod builds;
+mod cupola;
 mod domains;
 mod droplets;
-mod log_cache;
-mod manifests;
-mod packages;
-mod processes;
-mod routes;
-mod audit_events;
+mod empty;
+mod error;
 mod extract;
+mod feature_flags;
 mod jobs;
 mod list;
+mod log_cache;
+mod manifests;
 mod metadata;
 mod organizations;
+mod packages;
+mod processes;
+mod quotas;
+mod roles;
+mod root;
+mod routes;
 mod serve;
+mod spaces;
+mod stacks;
+mod uaa;
+mod users;
+mod warnings;
 
 pub use axum::Router;
 use cupola_control::Control;
@@ -52,7 +52,8 @@ impl Api {
     /// Links by name, from paths on this API.
     pub(crate) fn links<const N: usize>(&self, paths: [(&str, String); N]) -> Links {
         let base = &self.control.settings().external_url;
-        let link = |(name, path): (&str, String)| (name.to_owned(), Link::to(format!("{base}{path}")));
+        let link =
+            |(name, path): (&str, String)| (name.to_owned(), Link::to(format!("{base}{path}")));
         paths.into_iter().map(link).collect()
     }
 }

@@ -92,7 +92,8 @@ fn wanted(source_id: &str, query: &mut ListQuery) -> Result<LogQuery, ControlErr
     };
     let (start, end) = (nanos("start_time")?, nanos("end_time")?);
     let limit = query.take("limit").and_then(|text| text.parse::<usize>().ok());
-    let from = start.map_or(0, |start| start.div_euclid(1000) + i64::from(start.rem_euclid(1000) > 0));
+    let from =
+        start.map_or(0, |start| start.div_euclid(1000) + i64::from(start.rem_euclid(1000) > 0));
     let until = end.map_or(i64::MAX / 1000, |end| end.saturating_sub(1).div_euclid(1000));
     Ok(LogQuery {
         source_id: source_id.to_owned(),

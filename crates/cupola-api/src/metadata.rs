@@ -27,10 +27,7 @@ pub(crate) fn change(patch: Option<MetadataPatch>) -> Result<MetadataChange, Con
 }
 
 pub(crate) fn present(metadata: &Metadata) -> MetadataBody {
-    MetadataBody {
-        labels: metadata.labels.clone(),
-        annotations: metadata.annotations.clone(),
-    }
+    MetadataBody { labels: metadata.labels.clone(), annotations: metadata.annotations.clone() }
 }
 
 fn checked(patch: MetadataPatch) -> Result<MetadataPatch, ControlError> {
@@ -40,7 +37,8 @@ fn checked(patch: MetadataPatch) -> Result<MetadataPatch, ControlError> {
     ];
     for (what, count, max) in limits {
         if count > max {
-            let detail = format!("Failed to add {count} {what} because it would exceed maximum of {max}");
+            let detail =
+                format!("Failed to add {count} {what} because it would exceed maximum of {max}");
             return Err(ControlError::Unprocessable(detail));
         }
     }

@@ -75,7 +75,8 @@ async fn page(
     let orderable: &[&str] = &["created_at", "updated_at"];
     let (request, presenter) = query.finish(orderable, ("created_at", Direction::Ascending))?;
     let page = api.control.list_packages(caller, owners, &request).await?;
-    Ok(Json(presenter.present(api, page, |package| present::package(api, &package))).into_response())
+    Ok(Json(presenter.present(api, page, |package| present::package(api, &package)))
+        .into_response())
 }
 
 /// A new package, or with `source_guid` a copy.

@@ -100,15 +100,11 @@ async fn page(
         return Err(ControlError::BadQuery(detail).into());
     }
     let orderable: &[&str] = &["created_at", "updated_at"];
-    let (request, presenter) = query
-        .filter("types", "kind")
-        .finish(orderable, ("created_at", Direction::Ascending))?;
+    let (request, presenter) =
+        query.filter("types", "kind").finish(orderable, ("created_at", Direction::Ascending))?;
     let page = api.control.list_processes(caller, owners, &request).await?;
-    let mut embedded = if embeds.is_empty() {
-        None
-    } else {
-        Some(api.control.instances_of(&page.items).await?)
-    };
+    let mut embedded =
+        if embeds.is_empty() { None } else { Some(api.control.instances_of(&page.items).await?) };
     let now = api.control.now();
     let list = presenter.present(api, page, |process| {
         let instances = embedded.as_mut().and_then(|all| all.remove(&process.id));

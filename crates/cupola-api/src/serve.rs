@@ -109,7 +109,6 @@ where
     }
 }
 
-
 /// Returns when it is time to end. That nobody could say so any more is the end, too.
 async fn stopped(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stopped| *stopped).await;

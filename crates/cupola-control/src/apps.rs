@@ -23,9 +23,9 @@ use cupola_domain::{
 use cupola_ports::store::{self, Condition, Page, Query, ReadTx, Value, WriteTx};
 use serde_json::json;
 
-pub use environment::{AppEnvironment, EnvironmentChange};
-pub use environment::check_names;
 pub(crate) use environment::change_environment;
+pub use environment::check_names;
+pub use environment::{AppEnvironment, EnvironmentChange};
 pub use lifecycle::LifecycleChange;
 pub(crate) use lifecycle::unknown_buildpack;
 

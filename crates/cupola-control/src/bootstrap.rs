@@ -117,9 +117,8 @@ impl Control {
         let existing = store::list::<Buildpack>(tx, &Query::all()).await?.items;
         let mut position = existing.iter().map(|one| one.position).max().unwrap_or(0);
         let now = self.ports.clock.now();
-        let is_missing = |folder: &&&str| {
-            !existing.iter().any(|one| one.builtin.as_deref() == Some(**folder))
-        };
+        let is_missing =
+            |folder: &&&str| !existing.iter().any(|one| one.builtin.as_deref() == Some(**folder));
         for folder in BUILTIN.iter().filter(is_missing) {
             position += 1;
             let buildpack = Buildpack {

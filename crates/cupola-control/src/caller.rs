@@ -18,10 +18,6 @@ impl Caller {
     }
 
     pub(crate) fn party(&self) -> Party {
-        Party {
-            id: self.user_id.to_string(),
-            kind: "user".to_owned(),
-            name: self.username.clone(),
-        }
+        Party { id: self.user_id.to_string(), kind: "user".to_owned(), name: self.username.clone() }
     }
 }

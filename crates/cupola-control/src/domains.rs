@@ -61,9 +61,9 @@ impl Control {
             created_at: now,
             updated_at: now,
         };
-        store::insert(&mut *tx, &domain).await.map_err(|error| {
-            ControlError::taken(error, || taken(&domain.name))
-        })?;
+        store::insert(&mut *tx, &domain)
+            .await
+            .map_err(|error| ControlError::taken(error, || taken(&domain.name)))?;
         self.record(&mut *tx, caller.party(), event("audit.domain.create", &domain)).await?;
         tx.commit().await?;
         Ok(domain)
@@ -121,7 +121,7 @@ impl Control {
     }
 
     /// Whether the name is the platform's own address.
-    fn is_reserved(&self, name: &str) -> bool {
+    pub(crate) fn is_reserved(&self, name: &str) -> bool {
         let url = &self.settings().external_url;
         let authority = url.split_once("://").map_or(url.as_str(), |(_, rest)| rest);
         let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
@@ -150,7 +150,8 @@ impl Control {
         let mut tx = self.read().await?;
         let access = self.access(&mut *tx, caller).await?;
         let visible = in_visible_orgs("owner_id", &access.visible_orgs());
-        let visible = visible.map(|owned| Condition::Any(vec![owned, Condition::IsNull("owner_id")]));
+        let visible =
+            visible.map(|owned| Condition::Any(vec![owned, Condition::IsNull("owner_id")]));
         Ok(store::list(&mut *tx, &request.query(visible)).await?)
     }
 
@@ -204,7 +205,8 @@ impl Control {
         let access = self.access(&mut *tx, caller).await?;
         let domain = self.readable_domain(&mut *tx, &access, id).await?;
         may_change(&access, &domain)?;
-        self.record(&mut *tx, caller.party(), event("audit.domain.delete-request", &domain)).await?;
+        self.record(&mut *tx, caller.party(), event("audit.domain.delete-request", &domain))
+            .await?;
         let job = self.enqueue(&mut *tx, caller, JobInput::DeleteDomain { domain: id }).await?;
         tx.commit().await?;
         Ok(job)

@@ -10,12 +10,8 @@ use cupola_ports::store::{self, Page, ReadTx};
 use serde_json::json;
 
 use crate::{
-    Control, ControlError, ListRequest,
-    apps::PlacedApp,
-    caller::Caller,
-    jobs::JobInput,
-    orgs::MetadataChange,
-    scope::Owners,
+    Control, ControlError, ListRequest, apps::PlacedApp, caller::Caller, jobs::JobInput,
+    orgs::MetadataChange, scope::Owners,
 };
 
 /// A droplet, and whether the caller may see the commands in it.

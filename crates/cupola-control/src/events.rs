@@ -70,7 +70,8 @@ impl Control {
         let access = self.access(&mut *tx, caller).await?;
         let spaces = self.visible_spaces(&mut *tx, &access).await?;
         let sees = |event: &AuditEvent| {
-            let in_space = |visible: &Vec<SpaceId>| event.space_id.is_some_and(|id| visible.contains(&id));
+            let in_space =
+                |visible: &Vec<SpaceId>| event.space_id.is_some_and(|id| visible.contains(&id));
             spaces.as_ref().is_none_or(in_space)
                 || event.org_id.is_some_and(|org| access.can_manage_org(org))
         };

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use cupola_domain::{
     apps::App,
-    builds::Build,
     buildpacks::Buildpack,
+    builds::Build,
     domains::Domain,
     droplets::Droplet,
     ids::AppId,
@@ -91,7 +91,8 @@ fn instance_environment(
     environment.extend(place.app.environment.clone());
     environment.extend(fixed);
 
-    let mut about = vcap_application(place, process.limits.memory_mib, process.limits.disk_mib, settings);
+    let mut about =
+        vcap_application(place, process.limits.memory_mib, process.limits.disk_mib, settings);
     let extra = json!({
         "process_id": process.id.to_string(),
         "process_type": process.kind,

@@ -125,7 +125,9 @@ impl Control {
 /// Says which application of the manifest an error is about, as upstream does.
 fn for_app(name: &str, error: ControlError) -> ControlError {
     match error {
-        ControlError::Store(_) | ControlError::Outside { .. } | ControlError::NotAuthorized => error,
+        ControlError::Store(_) | ControlError::Outside { .. } | ControlError::NotAuthorized => {
+            error
+        }
         user => ControlError::Unprocessable(format!("For application '{name}': {user}")),
     }
 }

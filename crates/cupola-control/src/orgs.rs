@@ -45,10 +45,8 @@ pub struct MetadataChange {
 
 impl MetadataChange {
     pub(crate) fn apply(self, metadata: &mut Metadata) {
-        let pairs = [
-            (self.labels, &mut metadata.labels),
-            (self.annotations, &mut metadata.annotations),
-        ];
+        let pairs =
+            [(self.labels, &mut metadata.labels), (self.annotations, &mut metadata.annotations)];
         for (changes, values) in pairs {
             for (key, value) in changes {
                 match value {
@@ -78,8 +76,11 @@ impl Control {
         store::insert(&mut *tx, &org).await.map_err(|error| taken(error, &org.name))?;
         for kind in [RoleKind::OrganizationUser, RoleKind::OrganizationManager] {
             if !caller.admin {
-                store::insert(&mut *tx, &Role::new(kind, caller.user_id, RoleScope::Org(org.id), now))
-                    .await?;
+                store::insert(
+                    &mut *tx,
+                    &Role::new(kind, caller.user_id, RoleScope::Org(org.id), now),
+                )
+                .await?;
             }
         }
         self.record(&mut *tx, caller.party(), event("audit.organization.create", &org)).await?;
@@ -140,11 +141,7 @@ impl Control {
     }
 
     /// Begins to delete an organisation with everything in it, and answers with the job.
-    pub async fn delete_org(
-        &self,
-        caller: &Caller,
-        id: OrgId,
-    ) -> Result<Job, ControlError> {
+    pub async fn delete_org(&self, caller: &Caller, id: OrgId) -> Result<Job, ControlError> {
         let mut tx = self.write().await?;
         let access = self.access(&mut *tx, caller).await?;
         let org = self.readable_org(&mut *tx, &access, id).await?;

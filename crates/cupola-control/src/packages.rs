@@ -17,12 +17,8 @@ use cupola_ports::{
 use serde_json::json;
 
 use crate::{
-    Control, ControlError, ListRequest,
-    apps::PlacedApp,
-    caller::Caller,
-    jobs::JobInput,
-    orgs::MetadataChange,
-    scope::Owners,
+    Control, ControlError, ListRequest, apps::PlacedApp, caller::Caller, jobs::JobInput,
+    orgs::MetadataChange, scope::Owners,
 };
 
 /// What a client says of a new package.
@@ -225,8 +221,8 @@ impl Control {
         Ok(tx.commit().await?)
     }
 
-    /// Ends the uploads that were being unpacked when the last control process ended. Called once
-    /// at start, before requests are taken.
+    /// Ends the uploads that were being received or unpacked when the last control process ended,
+    /// and says how many packages that made fail. Called once at start, before requests are taken.
     pub async fn fail_interrupted_uploads(&self) -> Result<u64, ControlError> {
         let mut tx = self.write().await?;
         let query = Query::by("state", "PROCESSING_UPLOAD");
@@ -238,7 +234,19 @@ impl Control {
             count += 1;
         }
         tx.commit().await?;
+        self.remove_left_uploads().await;
         Ok(count)
+    }
+
+    /// Files that nobody will ask for any more. One that cannot be removed only takes space.
+    async fn remove_left_uploads(&self) {
+        let dir = &self.settings().uploads_dir;
+        let Ok(mut entries) = tokio::fs::read_dir(dir).await else { return };
+        while let Ok(Some(entry)) = entries.next_entry().await {
+            if let Err(error) = tokio::fs::remove_file(entry.path()).await {
+                tracing::warn!("cannot remove the upload {}: {error}", entry.path().display());
+            }
+        }
     }
 
     /// Which of these files need not be sent. None at all while the flag for it is off.
@@ -251,10 +259,9 @@ impl Control {
         }
         let wanted = wanted.into_iter().filter(|file| file.bytes >= MATCHED_BYTES_MIN).collect();
         self.ports.stager.known(wanted).await.map_err(|error| match error {
-            UploadError::Platform(_) => ControlError::Outside {
-                action: "looking up known files",
-                source: Box::new(error),
-            },
+            UploadError::Platform(_) => {
+                ControlError::Outside { action: "looking up known files", source: Box::new(error) }
+            }
             invalid => ControlError::Unprocessable(invalid.to_string()),
         })
     }

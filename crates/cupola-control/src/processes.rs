@@ -17,12 +17,8 @@ use serde_json::json;
 pub use instances::{IndexState, InstanceStats, ProcessStats};
 
 use crate::{
-    Control, ControlError, InstanceSettings, ListRequest,
-    apps::PlacedApp,
-    caller::Caller,
-    launch_spec,
-    orgs::MetadataChange,
-    scope::Owners,
+    Control, ControlError, InstanceSettings, ListRequest, apps::PlacedApp, caller::Caller,
+    launch_spec, orgs::MetadataChange, scope::Owners,
 };
 
 /// How a client names a process.
@@ -228,7 +224,8 @@ impl Control {
         }
         if let Some(wanted) = log_rate_bytes_per_s {
             if wanted < -1 {
-                let detail = "Log rate limit in bytes per second must be greater than or equal to -1";
+                let detail =
+                    "Log rate limit in bytes per second must be greater than or equal to -1";
                 return Err(ControlError::unprocessable(detail));
             }
             process.limits.log_rate_bytes_per_s = wanted;

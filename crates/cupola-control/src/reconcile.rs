@@ -26,7 +26,10 @@ pub struct Loops {
 
 impl Loops {
     /// Takes the lead and starts every loop. They end when `stop` turns true.
-    pub async fn start(control: &Control, stop: watch::Receiver<bool>) -> Result<Self, ControlError> {
+    pub async fn start(
+        control: &Control,
+        stop: watch::Receiver<bool>,
+    ) -> Result<Self, ControlError> {
         let lease = control.ports.store.take_lease("loops").await?;
         let mut tasks = JoinSet::new();
         let mut spawn = |loop_: BoxedLoop| {

@@ -220,8 +220,7 @@ async fn holds_space_role(
 ) -> Result<bool, ControlError> {
     let spaces = store::list::<Space>(tx, &Query::by("org_id", org.to_string())).await?.items;
     let spaces: Vec<SpaceId> = spaces.iter().map(|space| space.id).collect();
-    let query =
-        Query::by("user_id", user.to_string()).and(Condition::In("space_id", ids(&spaces)));
+    let query = Query::by("user_id", user.to_string()).and(Condition::In("space_id", ids(&spaces)));
     Ok(store::first::<Role>(tx, &query).await?.is_some())
 }
 

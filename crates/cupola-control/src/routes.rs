@@ -78,7 +78,11 @@ impl Control {
         self.require_flag_or_admin(&mut *tx, caller, "route_creation").await?;
         let query = Query::by("id", new.domain.to_string()).and(usable_by(org.id));
         let Some(domain) = store::first::<Domain>(&mut *tx, &query).await? else {
-            return Err(refused_domain(store::get::<Domain>(&mut *tx, new.domain).await?, &access, &org));
+            return Err(refused_domain(
+                store::get::<Domain>(&mut *tx, new.domain).await?,
+                &access,
+                &org,
+            ));
         };
         let route = self.insert_route(&mut *tx, caller, &space, &domain, new).await?;
         tx.commit().await?;
@@ -97,11 +101,16 @@ impl Control {
     ) -> Result<Route, ControlError> {
         if new.has_port {
             let name = &domain.name;
-            let detail = format!("Ports are not supported for domains that use the HTTP protocol: {name}.");
+            let detail =
+                format!("Ports are not supported for domains that use the HTTP protocol: {name}.");
             return Err(ControlError::Unprocessable(detail));
         }
         let host = address::checked_host(&new.host, domain)?;
         let path = address::checked_path(&new.path)?;
+        // It takes the requests of every host of the domain that has no route.
+        if host == "*" && domain.owner.is_none() && !caller.admin {
+            return Err(ControlError::NotAuthorized);
+        }
         address::check_options(&new.options)?;
         self.refuse_conflicts(tx, space, domain, &host, &path).await?;
         let now = self.ports.clock.now();
@@ -140,6 +149,10 @@ impl Control {
             }
         } else {
             let full = format!("{host}.{}", domain.name);
+            if self.is_reserved(&full) {
+                let detail = "Route conflicts with a reserved system route.";
+                return Err(ControlError::unprocessable(detail));
+            }
             if store::first::<Domain>(tx, &Query::by("name", full.as_str())).await?.is_some() {
                 let detail = format!("Route conflicts with domain '{full}'.");
                 return Err(ControlError::Unprocessable(detail));
@@ -368,10 +381,7 @@ async fn routes_of(
     Ok(Condition::In("id", distinct(destinations.iter().map(|one| one.route_id))))
 }
 
-async fn shown(
-    tx: &mut (impl ReadTx + ?Sized),
-    route: Route,
-) -> Result<ShownRoute, ControlError> {
+async fn shown(tx: &mut (impl ReadTx + ?Sized), route: Route) -> Result<ShownRoute, ControlError> {
     let mut shown = shown_all(tx, vec![route]).await?;
     shown.pop().ok_or(ControlError::NotFound { noun: "Route" })
 }
@@ -397,14 +407,15 @@ async fn shown_all(
 
 /// Why a route cannot be made under this domain.
 fn refused_domain(domain: Option<Domain>, access: &Access, org: &Org) -> ControlError {
-    let seen = domain
-        .filter(|domain| domain.owner.is_none_or(|owner| access.can_read_org(owner)));
+    let seen = domain.filter(|domain| domain.owner.is_none_or(|owner| access.can_read_org(owner)));
     let detail = match seen {
         Some(domain) => format!(
             "Invalid domain. Domain '{}' is not available in organization '{}'.",
             domain.name, org.name
         ),
-        None => "Invalid domain. Ensure that the domain exists and you have access to it.".to_owned(),
+        None => {
+            "Invalid domain. Ensure that the domain exists and you have access to it.".to_owned()
+        }
     };
     ControlError::Unprocessable(detail)
 }

@@ -61,9 +61,8 @@ async fn usage_of(
     let of_apps = Query::all().and(Condition::In("app_id", ids(&started)));
     let processes = store::list::<Process>(tx, &of_apps).await?.items;
     let routes = store::list::<Route>(tx, &Query { limit: Some(0), ..in_spaces }).await?.total;
-    let memory = |process: &Process| {
-        u64::from(process.instances) * u64::from(process.limits.memory_mib)
-    };
+    let memory =
+        |process: &Process| u64::from(process.instances) * u64::from(process.limits.memory_mib);
     Ok(UsageSummary {
         started_instances: processes.iter().map(|process| u64::from(process.instances)).sum(),
         memory_mib: processes.iter().map(memory).sum(),

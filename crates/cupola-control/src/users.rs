@@ -6,13 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use cupola_domain::{
-    ids::UserId,
-    jobs::Job,
-    orgs::Metadata,
-    roles::Role,
-    users::User,
-};
+use cupola_domain::{ids::UserId, jobs::Job, orgs::Metadata, roles::Role, users::User};
 use cupola_ports::store::{self, Condition, Noun, Page, Query, ReadTx, Value};
 
 use crate::{
@@ -130,9 +124,8 @@ impl Control {
             (Some(user), account) if user.registered => return Err(registered(&account)),
             (Some(user), _) => user,
             (None, Account::Id(id)) => {
-                let detail = format!(
-                    "no account with guid '{id}' exists; create it first with POST /Users"
-                );
+                let detail =
+                    format!("no account with guid '{id}' exists; create it first with POST /Users");
                 return Err(ControlError::Unprocessable(detail));
             }
             (None, Account::Named { username, origin }) => {

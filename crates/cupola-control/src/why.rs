@@ -73,9 +73,8 @@ impl Control {
         let actual = self.ports.cells.watch().borrow().clone();
         let mut instances: Vec<_> =
             rows.into_iter().map(|row| explained(row, &processes, &actual)).collect();
-        instances.sort_by(|a, b| {
-            (&a.process_type, a.row.index).cmp(&(&b.process_type, b.row.index))
-        });
+        instances
+            .sort_by(|a, b| (&a.process_type, a.row.index).cmp(&(&b.process_type, b.row.index)));
         Ok(Explanation {
             app,
             instances,

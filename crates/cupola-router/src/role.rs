@@ -127,9 +127,8 @@ fn serve(
         control.start(socket);
         tracing::info!(?addresses, workers, pid = std::process::id(), "the router serves");
         let within = asked_to_end(&control).await?;
-        control.close_listeners();
+        control.begin_drain();
         drain(&shared, &stage, within).await;
-        control.finish();
         Ok::<_, RouterError>(())
     })?;
     for thread in threads {

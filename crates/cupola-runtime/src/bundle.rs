@@ -8,7 +8,7 @@ use std::path::Path;
 use oci_spec::runtime::Spec;
 use serde_json::{Value, json};
 
-use crate::error::RuntimeError;
+use crate::{cgroups::CgroupLayout, error::RuntimeError};
 
 /// Where the init, which is this very binary, is in every container.
 pub const SELF_IN_CONTAINER: &str = "/.cupola/init";
@@ -96,7 +96,7 @@ impl Bundle<'_> {
                 "cgroupsPath": self.cgroup,
                 "sysctl": { "net.ipv4.ip_unprivileged_port_start": "0" },
                 "resources": {
-                    "memory": { "limit": memory, "swap": memory },
+                    "memory": { "limit": memory, "swap": limits_swap().then_some(memory) },
                     "cpu": { "shares": self.cpu_shares },
                     "pids": { "limit": self.pids_max },
                     "devices": [{ "allow": false, "access": "rwm" }],
@@ -176,6 +176,12 @@ impl Bundle<'_> {
 fn clamp_to_hard_limit(files: u64) -> u64 {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
     limit.maximum.map_or(files, |maximum| files.min(maximum))
+}
+
+/// Version 1 without swap accounting has no such limit, and refuses one.
+fn limits_swap() -> bool {
+    CgroupLayout::of_host() == CgroupLayout::V2
+        || Path::new("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes").exists()
 }
 
 /// CPU weight by memory, as in Diego: an app of 8 GiB gets 64 times that of one of 128 MiB.

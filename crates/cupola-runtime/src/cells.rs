@@ -7,6 +7,7 @@ mod health;
 mod instance;
 mod listening;
 mod usage;
+mod words;
 
 use std::{
     collections::{HashMap, HashSet},

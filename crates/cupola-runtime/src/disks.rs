@@ -14,7 +14,10 @@ use std::{
 
 use rustix::{fs::SeekFrom, io::Errno};
 
-use crate::error::{Doing, RuntimeError};
+use crate::{
+    error::{Doing, RuntimeError},
+    programs,
+};
 
 /// Files of this prefix are not a container's.
 pub(crate) const TEMPLATE: &str = "template-";
@@ -55,7 +58,7 @@ fn make_file_system(path: &Path, disk_mib: u32, root: u32) -> Result<(), Runtime
         .and_then(|file| file.set_len(image_bytes(disk_mib)))
         .doing(|| format!("create `{}`", path.display()))?;
     let options = format!("lazy_itable_init=1,nodiscard,root_owner={root}:{root}");
-    let made = Command::new("mkfs.ext4")
+    let made = Command::new(programs::find(Path::new("mkfs.ext4")))
         .args(["-q", "-F", "-m0", "-b4096", "-i8192"])
         .args(["-O", "^has_journal,^resize_inode", "-E", &options])
         .arg(path)

@@ -82,8 +82,19 @@ impl LayerStore {
         if self.idmapped { Ok(tree) } else { self.shifted(&tree, &self.shifted_folder(digest)) }
     }
 
+    /// The tree to mount for a stack: `.../NAME/tree`, or a shifted copy beside it.
+    pub(crate) fn shifted_stack(&self, tree: PathBuf) -> Result<PathBuf, RuntimeError> {
+        match tree.parent() {
+            Some(folder) if !self.idmapped => {
+                let copy = folder.with_extension(format!("shifted-{}", self.uid_base));
+                self.shifted(&tree, &copy)
+            }
+            _ => Ok(tree),
+        }
+    }
+
     /// A copy of a tree with owners of the host, for kernels or file systems without id-mapping.
-    pub(crate) fn shifted(&self, tree: &Path, copy: &Path) -> Result<PathBuf, RuntimeError> {
+    fn shifted(&self, tree: &Path, copy: &Path) -> Result<PathBuf, RuntimeError> {
         let finished = copy.join(TREE);
         if finished.exists() {
             return Ok(finished);

@@ -16,6 +16,7 @@ mod init;
 mod layers;
 mod network;
 mod probe;
+mod programs;
 mod protocol;
 mod records;
 mod runtime;

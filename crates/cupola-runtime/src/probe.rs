@@ -16,7 +16,7 @@ use crate::{
     config::RuntimeConfig,
     error::RuntimeError,
     layers::blocking,
-    network, sys,
+    network, programs, sys,
 };
 
 /// Everything that was found, in the order in which it is shown.
@@ -93,7 +93,7 @@ fn missing(name: &'static str, detail: impl Into<String>, hint: impl Into<String
 }
 
 fn output(program: &Path, args: &[&str]) -> Option<String> {
-    let output = Command::new(program).args(args).output().ok()?;
+    let output = Command::new(programs::find(program)).args(args).output().ok()?;
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 

@@ -18,6 +18,7 @@ use crate::{
     error::{Doing, RuntimeError},
     layers::{self, LayerStore, NativeLayers, make_private},
     network::Network,
+    programs,
     records::{self, Description, InstanceRecord},
     sandbox::NativeSandbox,
     shim::names,
@@ -56,8 +57,10 @@ pub(crate) struct OciRuntime {
 impl Runtime {
     /// Prepares the host. Containers that outlived the last process are left alone; they are
     /// adopted by [`Runtime::cells`].
-    pub async fn open(config: RuntimeConfig) -> Result<Self, RuntimeError> {
+    pub async fn open(mut config: RuntimeConfig) -> Result<Self, RuntimeError> {
         config.check()?;
+        config.runtime_path = programs::find(&config.runtime_path);
+        config.nft_path = programs::find(&config.nft_path);
         let paths = config.paths();
         make_folders(&paths)?;
         let oci = OciRuntime::find(&config.runtime_path).await?;
@@ -68,14 +71,9 @@ impl Runtime {
         network.refill();
         let (stacks, self_exe) = (paths.stacks(), config.self_exe.clone());
         let skeleton = layers::blocking(move || stack::prepare(&stacks, &self_exe)).await?;
+        let skeleton = layers.shifted_stack(skeleton)?;
         let in_use = layers.mounted().into_iter().chain([skeleton.clone()]).collect();
         stack::remove_unused(&paths.stacks(), &in_use);
-        let skeleton = if layers.idmapped {
-            skeleton
-        } else {
-            let copy = skeleton.with_file_name(format!("shifted-{}", config.uid_base));
-            layers.shifted(&skeleton, &copy)?
-        };
         Ok(Self {
             inner: Arc::new(Inner {
                 starts: Semaphore::new(config.starts_max.max(1)),

@@ -104,6 +104,7 @@ async fn start(
 ) -> Result<(ShimClient, PathBuf), RuntimeError> {
     let permit = inner.starts.acquire().await.map_err(std::io::Error::other);
     let _permit = permit.doing(|| "wait for other starts".to_owned())?;
+    check_new(inner, &spec.id)?;
     let egress = if spec.network { Egress::Staging } else { Egress::None };
     // Kept until the end, together with its address.
     let slot = &*remains.slot.insert(inner.network.slot(egress).await?);
@@ -275,6 +276,17 @@ fn check_id(id: &str) -> Result<(), RuntimeError> {
     Err(RuntimeError::Format {
         what: format!("the sandbox name `{id}`"),
         detail: "use letters, digits and `-`".to_owned(),
+    })
+}
+
+/// Before anything of it exists, as what exists under its name is taken away at the end.
+fn check_new(inner: &Inner, id: &str) -> Result<(), RuntimeError> {
+    if !inner.paths.instance(id).exists() {
+        return Ok(());
+    }
+    Err(RuntimeError::Format {
+        what: format!("the sandbox name `{id}`"),
+        detail: "another one of that name is there".to_owned(),
     })
 }
 

@@ -76,6 +76,7 @@ async fn up(config: Config) -> anyhow::Result<()> {
     };
     let control = Control::new(ports, settings, admin::token_keys(&config.data_dir)?);
     let password = admin::bootstrap(&control, &config).await?;
+    control.fail_interrupted_uploads().await?;
 
     let (stop, stopped) = watch::channel(false);
     let loops = Loops::start(&control, stopped.clone()).await?;

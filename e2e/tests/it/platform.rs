@@ -57,7 +57,7 @@ impl Platform {
             binary: tool("CUPOLA_BIN"),
             folder: tempfile::tempdir().unwrap(),
             // Short, because the name of a Unix socket may have 107 bytes only.
-            run_dir: PathBuf::from(format!("/run/cupola-e2e-{}-{number}", std::process::id())),
+            run_dir: PathBuf::from(format!("/run/cupola-e2e-{}-{number:02}", std::process::id())),
             flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
             api: free_address(),
             router: free_address(),
@@ -251,6 +251,11 @@ impl Platform {
     /// A GET of an app's default route.
     pub fn get(&self, app: &str, path: &str) -> Answer {
         http::get(self.router, &format!("{app}.apps.localhost"), path).expect("the router answers")
+    }
+
+    /// The same, where the router may not answer yet.
+    pub fn try_get(&self, app: &str, path: &str) -> Option<Answer> {
+        http::get(self.router, &format!("{app}.apps.localhost"), path).ok()
     }
 
     /// A folder for the sources of an app.

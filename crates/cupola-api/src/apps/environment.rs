@@ -20,10 +20,9 @@ use crate::{
 };
 
 pub(super) fn routes() -> Router<Api> {
-    Router::new().route("/v3/apps/{guid}/env", get(env)).route(
-        "/v3/apps/{guid}/environment_variables",
-        get(variables).patch(change_variables),
-    )
+    Router::new()
+        .route("/v3/apps/{guid}/env", get(env))
+        .route("/v3/apps/{guid}/environment_variables", get(variables).patch(change_variables))
 }
 
 async fn env(

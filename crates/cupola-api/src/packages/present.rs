@@ -11,10 +11,8 @@ use crate::{Api, apps::post_link, metadata};
 
 pub(super) fn package(api: &Api, package: &Package) -> packages::Package {
     let own = format!("/v3/packages/{}", package.id);
-    let mut links = api.links([
-        ("self", own.clone()),
-        ("app", format!("/v3/apps/{}", package.app_id)),
-    ]);
+    let mut links =
+        api.links([("self", own.clone()), ("app", format!("/v3/apps/{}", package.app_id))]);
     links.insert("upload".to_owned(), post_link(api, format!("{own}/upload")));
     let download = format!("{}{own}/download", api.control.settings().external_url);
     let download = Link { href: download, method: Some("GET".to_owned()) };

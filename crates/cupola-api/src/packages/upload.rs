@@ -78,9 +78,8 @@ async fn receive(
 /// The list of known files: bare, or under the key of the JSON form.
 fn known_files(bytes: &[u8]) -> Result<Vec<Resource>, ControlError> {
     let bare = serde_json::from_slice::<Vec<cupola_wire::packages::Resource>>(bytes);
-    let files = bare.or_else(|_| {
-        serde_json::from_slice::<Resources>(bytes).map(|listed| listed.resources)
-    });
+    let files =
+        bare.or_else(|_| serde_json::from_slice::<Resources>(bytes).map(|listed| listed.resources));
     let files = files.map_err(|error| {
         ControlError::Unprocessable(format!("Resources is not a list of files: {error}"))
     })?;
@@ -106,11 +105,7 @@ struct Incoming {
 }
 
 impl Incoming {
-    async fn receive(
-        api: &Api,
-        id: PackageId,
-        mut field: Field<'_>,
-    ) -> Result<Self, ApiFailure> {
+    async fn receive(api: &Api, id: PackageId, mut field: Field<'_>) -> Result<Self, ApiFailure> {
         let settings = api.control.settings();
         let failed = |source: std::io::Error| ControlError::Outside {
             action: "writing an upload",

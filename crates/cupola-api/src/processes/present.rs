@@ -17,9 +17,7 @@ pub(super) fn process(api: &Api, shown: &PlacedProcess) -> processes::Process {
     } else {
         body.command = Some("[PRIVATE DATA HIDDEN]".to_owned());
     }
-    body.links.extend(
-        api.links([("space", format!("/v3/spaces/{}", shown.placed.space.id))]),
-    );
+    body.links.extend(api.links([("space", format!("/v3/spaces/{}", shown.placed.space.id))]));
     body
 }
 

@@ -36,15 +36,15 @@ pub(super) async fn instances(
     let own = format!("/v3/processes/{}", process.id);
     let body = ProcessInstances {
         resources: present_instances(&instances, api.control.now()),
-        links: api.links([
-            ("self", format!("{own}/process_instances")),
-            ("process", own.clone()),
-        ]),
+        links: api.links([("self", format!("{own}/process_instances")), ("process", own.clone())]),
     };
     Ok(Json(body).into_response())
 }
 
-pub(super) fn present_instances(instances: &[InstanceStats], now: Timestamp) -> Vec<ProcessInstance> {
+pub(super) fn present_instances(
+    instances: &[InstanceStats],
+    now: Timestamp,
+) -> Vec<ProcessInstance> {
     let present = |one: &InstanceStats| ProcessInstance {
         index: one.index,
         state: one.state.name().to_owned(),

@@ -23,12 +23,10 @@ use crate::{
 };
 
 pub(super) fn routes() -> Router<Api> {
-    Router::new()
-        .route("/v3/routes/{guid}/destinations", get(list).post(add).patch(replace))
-        .route(
-            "/v3/routes/{guid}/destinations/{destination}",
-            axum::routing::delete(unmap).patch(update),
-        )
+    Router::new().route("/v3/routes/{guid}/destinations", get(list).post(add).patch(replace)).route(
+        "/v3/routes/{guid}/destinations/{destination}",
+        axum::routing::delete(unmap).patch(update),
+    )
 }
 
 async fn list(

@@ -205,16 +205,21 @@ mod tests {
     fn filters_of_the_cf_cli_are_understood() {
         let query = filtered(r#"userName eq "Ada \"the\" first" and origin eq "uaa""#).unwrap();
 
-        let wanted =
-            Query::by("username_lower", r#"ada "the" first"#).and_by("origin", "uaa");
+        let wanted = Query::by("username_lower", r#"ada "the" first"#).and_by("origin", "uaa");
         assert_eq!(query, wanted);
     }
 
     #[test]
     fn other_filters_are_refused() {
-        for filter in ["", "userName", "userName co \"a\"", "userName eq a", "x eq \"a\"",
-            "id eq \"a\" or id eq \"b\"", "id eq \"a\" and"]
-        {
+        for filter in [
+            "",
+            "userName",
+            "userName co \"a\"",
+            "userName eq a",
+            "x eq \"a\"",
+            "id eq \"a\" or id eq \"b\"",
+            "id eq \"a\" and",
+        ] {
             assert!(filtered(filter).is_err(), "{filter}");
         }
     }

@@ -221,7 +221,9 @@ async fn those_who_may_not_are_refused_and_learn_no_more_than_they_may() {
     let auditor = platform.as_user("auditor", &roles).await;
 
     let mut wrong = Vec::new();
-    for (method, template, stranger_gets, auditor_gets) in OPERATIONS.iter().chain(of_apps::OPERATIONS) {
+    for (method, template, stranger_gets, auditor_gets) in
+        OPERATIONS.iter().chain(of_apps::OPERATIONS)
+    {
         let path = fixture.path(template);
         let body = fixture.body(method, template);
         let asked = [("stranger", &stranger, stranger_gets), ("auditor", &auditor, auditor_gets)];

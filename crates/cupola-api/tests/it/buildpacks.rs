@@ -13,8 +13,8 @@ async fn builtin_buildpacks_are_listed_in_the_order_of_detection() {
     let wanted = [
         "staticfile_buildpack",
         "nodejs_buildpack",
-        "python_buildpack",
         "go_buildpack",
+        "python_buildpack",
         "binary_buildpack",
     ];
     assert_eq!(list.names(), wanted);

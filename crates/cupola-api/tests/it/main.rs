@@ -1,15 +1,22 @@
 //! The API through its router, on a platform whose cells and stager are fakes.
 
+#![expect(clippy::unwrap_used, reason = "a test ends at its first surprise")]
+
 mod accounts;
+mod apps;
 mod authorization;
 mod buildpacks;
 mod empty;
 mod feature_flags;
 mod lists;
+mod log_cache;
+mod manifests;
 mod organizations;
+mod packages;
 mod push;
 mod roles;
 mod root;
+mod routes;
 mod spaces;
 mod tokens;
 mod users;

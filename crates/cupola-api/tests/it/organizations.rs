@@ -1,6 +1,9 @@
 //! Organisations.
 
-use cupola_domain::{ids::OrgId, roles::{RoleKind, RoleScope}};
+use cupola_domain::{
+    ids::OrgId,
+    roles::{RoleKind, RoleScope},
+};
 use cupola_testkit::TestPlatform;
 use insta::assert_snapshot;
 use serde_json::json;
@@ -183,8 +186,8 @@ async fn there_are_no_isolation_segments_to_choose() {
 async fn events_of_other_organisations_are_not_seen() {
     let platform = TestPlatform::start().await;
     let admin = platform.as_admin().await;
-    let org: OrgId = admin.post("/v3/organizations", json!({ "name": "acme" })).await.guid()
-        .parse().unwrap();
+    let org: OrgId =
+        admin.post("/v3/organizations", json!({ "name": "acme" })).await.guid().parse().unwrap();
     let roles = [(RoleKind::OrganizationManager, RoleScope::Org(org))];
     let theirs = platform.as_user_with("theirs", &roles).await;
     let ours = platform.as_user("ours", &[RoleKind::OrganizationManager]).await;

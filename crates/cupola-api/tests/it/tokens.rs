@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use base64::{Engine, engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD}};
+use base64::{
+    Engine,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
 use cupola_testkit::{TestPlatform, http::Answer, platform::ADMIN_PASSWORD};
 use http::Method;
 use serde_json::Value;
@@ -10,10 +13,8 @@ use serde_json::Value;
 /// As the `cf` CLI sends it.
 async fn grant(platform: &TestPlatform, form: &str) -> Answer {
     let client = format!("Basic {}", STANDARD.encode("cf:"));
-    let headers = [
-        ("authorization", client.as_str()),
-        ("content-type", "application/x-www-form-urlencoded"),
-    ];
+    let headers =
+        [("authorization", client.as_str()), ("content-type", "application/x-www-form-urlencoded")];
     let body = form.as_bytes().to_vec();
     platform.anonymous().send(Method::POST, "/oauth/token", &headers, body).await
 }

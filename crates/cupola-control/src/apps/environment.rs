@@ -6,7 +6,8 @@ use cupola_domain::{apps::App, ids::AppId};
 use serde_json::{Value, json};
 
 use crate::{
-    Control, ControlError, caller::Caller,
+    Control, ControlError,
+    caller::Caller,
     launch_spec::{PlaceRows, vcap_application},
 };
 
@@ -36,7 +37,8 @@ impl Control {
         let rows = rows.ok_or(ControlError::NotFound { noun: "App" })?;
         let limits = &self.settings().instances;
         let (memory, disk) = (limits.memory_mib_default, limits.disk_mib_default);
-        let web = cupola_ports::store::get::<cupola_domain::processes::Process>(&mut *tx, id).await?;
+        let web =
+            cupola_ports::store::get::<cupola_domain::processes::Process>(&mut *tx, id).await?;
         let (memory, disk) =
             web.map_or((memory, disk), |web| (web.limits.memory_mib, web.limits.disk_mib));
         let about = vcap_application(rows.place(), memory, disk, self.settings());

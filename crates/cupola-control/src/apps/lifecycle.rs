@@ -62,8 +62,7 @@ impl Control {
             Some("docker") => ("diego_docker", "Docker images"),
             Some("cnb") => ("diego_cnb", "Cloud Native Buildpacks"),
             Some(_) => {
-                let detail =
-                    "Lifecycle type is not included in the list: buildpack, cnb, docker";
+                let detail = "Lifecycle type is not included in the list: buildpack, cnb, docker";
                 return Err(ControlError::unprocessable(detail));
             }
         };

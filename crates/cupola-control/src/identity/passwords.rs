@@ -124,7 +124,8 @@ impl Passwords {
 
 fn hash_now(password: &str) -> Result<String, ControlError> {
     let mut salt = [0; 16];
-    getrandom::fill(&mut salt).map_err(|error| failed("asking for random bytes", error.to_string()))?;
+    getrandom::fill(&mut salt)
+        .map_err(|error| failed("asking for random bytes", error.to_string()))?;
     let hash = Argon2::default()
         .hash_password_with_salt(password.as_bytes(), &salt)
         .map_err(|error| failed("hashing a password", error))?;

@@ -32,7 +32,9 @@ const SPKI_HEAD: [u8; 26] = [
 
 /// The stored key is none.
 #[derive(Debug, thiserror::Error)]
-#[error("the token signing key is not a P-256 key in PKCS#8; remove it to get a new one, which logs everybody out")]
+#[error(
+    "the token signing key is not a P-256 key in PKCS#8; remove it to get a new one, which logs everybody out"
+)]
 pub struct BadKey(#[source] jsonwebtoken::errors::Error);
 
 /// What others need to verify tokens.

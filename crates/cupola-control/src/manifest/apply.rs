@@ -214,7 +214,8 @@ impl Control {
         let resolved = wanted.resolve(tx, placed.org.id).await?;
         let (protocol, options) = (wanted.protocol.clone(), wanted.options.clone());
         let path = wanted.path.as_str();
-        self.apply_resolved(tx, caller, placed, resolved, &wanted.text, path, protocol, options).await
+        self.apply_resolved(tx, caller, placed, resolved, &wanted.text, path, protocol, options)
+            .await
     }
 
     #[expect(clippy::too_many_arguments, reason = "the parts of a route and who maps it")]
@@ -250,9 +251,6 @@ impl Control {
             }
             None => {
                 self.require_flag_or_admin(tx, caller, "route_creation").await?;
-                if host == "*" && domain.owner.is_none() && !caller.admin {
-                    return Err(ControlError::NotAuthorized);
-                }
                 let new = NewRoute {
                     space: placed.space.id,
                     domain: domain.id,

@@ -148,12 +148,18 @@ fn compare_lists(
         let same = was.iter().find(|old| identity(old) == identity(value));
         compare(differences, format!("{path}/{index}"), same, value, removes);
     }
-    let gone = was.iter().enumerate().filter(|(_, old)| {
-        removes && !wanted.iter().any(|value| identity(value) == identity(old))
-    });
+    let gone = was
+        .iter()
+        .enumerate()
+        .filter(|(_, old)| removes && !wanted.iter().any(|value| identity(value) == identity(old)));
     for (index, old) in gone {
         let (operation, was) = (Operation::Remove, Some(old.clone()));
-        differences.push(Difference { operation, path: format!("{path}/{index}"), was, value: None });
+        differences.push(Difference {
+            operation,
+            path: format!("{path}/{index}"),
+            was,
+            value: None,
+        });
     }
 }
 

@@ -86,7 +86,8 @@ pub(super) fn manifest(text: &str) -> Result<Manifest, ControlError> {
 /// Upstream ignores keys it does not know. So do manifests that carry keys for other tools, which
 /// must go on working here; a typing error should not stay unnoticed either.
 fn unknown_keys(name: &str, map: &Map<String, Value>) -> Vec<String> {
-    let known = |key: &&String| KEYS.contains(&key.as_str()) || process::KEYS.contains(&key.as_str());
+    let known =
+        |key: &&String| KEYS.contains(&key.as_str()) || process::KEYS.contains(&key.as_str());
     let unknown = map.keys().filter(|key| !known(key));
     let warning =
         |key| format!("The key '{key}' of application '{name}' is not known and was ignored.");
@@ -148,8 +149,14 @@ fn refuse_what_is_missing(map: &Map<String, Value>) -> Result<(), ControlError> 
     };
     let missing = [
         ("docker", "Docker images cannot be run by this platform yet. Push the source instead."),
-        ("services", "Services cannot be bound by this platform yet. Remove 'services' from the manifest."),
-        ("sidecars", "Sidecars cannot be run by this platform yet. Remove 'sidecars' from the manifest, or make them processes."),
+        (
+            "services",
+            "Services cannot be bound by this platform yet. Remove 'services' from the manifest.",
+        ),
+        (
+            "sidecars",
+            "Sidecars cannot be run by this platform yet. Remove 'sidecars' from the manifest, or make them processes.",
+        ),
     ];
     match missing.iter().find(|(key, _)| is_there(key)) {
         Some((_, detail)) => Err(ControlError::unprocessable(*detail)),
@@ -199,7 +206,9 @@ fn features(map: &Map<String, Value>) -> Result<BTreeMap<String, bool>, ControlE
         None | Some(Value::Null) => return Ok(BTreeMap::new()),
         Some(Value::Object(pairs)) => pairs,
         Some(_) => {
-            return Err(ControlError::unprocessable("Features must be a map of valid feature names to booleans"));
+            return Err(ControlError::unprocessable(
+                "Features must be a map of valid feature names to booleans",
+            ));
         }
     };
     let mut features = BTreeMap::new();
@@ -210,7 +219,8 @@ fn features(map: &Map<String, Value>) -> Result<BTreeMap<String, bool>, ControlE
         };
         let is_known = matches!(name.as_str(), "ssh" | "revisions");
         if !is_known && enabled {
-            let detail = format!("Feature '{name}' is not supported. Supported are: ssh, revisions");
+            let detail =
+                format!("Feature '{name}' is not supported. Supported are: ssh, revisions");
             return Err(ControlError::Unprocessable(detail));
         }
         features.insert(name.clone(), enabled);
@@ -314,8 +324,7 @@ fn check_kind(kind: &str) -> Result<(), ControlError> {
     if fits {
         return Ok(());
     }
-    let detail = format!(
-        "Process type \"{kind}\" must have at most 63 letters, digits, '-', '_' and '.'"
-    );
+    let detail =
+        format!("Process type \"{kind}\" must have at most 63 letters, digits, '-', '_' and '.'");
     Err(ControlError::Unprocessable(detail))
 }

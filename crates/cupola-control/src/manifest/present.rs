@@ -19,8 +19,8 @@ pub(super) async fn by_name(
     space: SpaceId,
     name: &str,
 ) -> Result<Option<Mapping>, ControlError> {
-    let query = Query::by("space_id", space.to_string())
-        .and_by("name_lower", name.to_lowercase().as_str());
+    let query =
+        Query::by("space_id", space.to_string()).and_by("name_lower", name.to_lowercase().as_str());
     match store::first::<App>(tx, &query).await? {
         Some(app) => of_app(tx, &app).await.map(Some),
         None => Ok(None),
@@ -64,10 +64,7 @@ pub(super) async fn of_app(
     Ok(map)
 }
 
-async fn routes(
-    tx: &mut (impl ReadTx + ?Sized),
-    app: &App,
-) -> Result<Vec<Value>, ControlError> {
+async fn routes(tx: &mut (impl ReadTx + ?Sized), app: &App) -> Result<Vec<Value>, ControlError> {
     let query = Query::by("app_id", app.id.to_string());
     let mut routes = Vec::new();
     for destination in store::list::<Destination>(tx, &query).await?.items {
@@ -86,10 +83,7 @@ async fn routes(
 }
 
 /// `web` first, the others by type.
-async fn processes(
-    tx: &mut (impl ReadTx + ?Sized),
-    app: &App,
-) -> Result<Vec<Value>, ControlError> {
+async fn processes(tx: &mut (impl ReadTx + ?Sized), app: &App) -> Result<Vec<Value>, ControlError> {
     let query = Query::by("app_id", app.id.to_string());
     let mut processes = store::list::<Process>(tx, &query).await?.items;
     processes.sort_by_key(|process| (process.kind != "web", process.kind.clone()));

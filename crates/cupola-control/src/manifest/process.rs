@@ -69,11 +69,7 @@ fn command(map: &Map<String, Value>) -> Option<Option<String>> {
     Some(Some(command).filter(|text| !matches!(text.as_str(), "" | "null" | "default")))
 }
 
-fn check(
-    map: &Map<String, Value>,
-    prefix: &str,
-    what: &str,
-) -> Result<CheckChange, ControlError> {
+fn check(map: &Map<String, Value>, prefix: &str, what: &str) -> Result<CheckChange, ControlError> {
     let key = |suffix: &str| format!("{prefix}-{suffix}");
     let kind = match map.get(&key("type")).and_then(Value::as_str) {
         None => None,

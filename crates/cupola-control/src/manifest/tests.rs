@@ -69,16 +69,28 @@ fn key_that_nothing_knows_is_told_and_ignored() {
 #[test]
 fn what_is_wrong_is_told_with_the_name_of_the_application() {
     for (keys, detail) in [
-        ("  memory: 64\n", "Process \"web\": Memory must use a supported unit: B, K, KB, M, MB, G, GB, T, or TB"),
+        (
+            "  memory: 64\n",
+            "Process \"web\": Memory must use a supported unit: B, K, KB, M, MB, G, GB, T, or TB",
+        ),
         ("  instances: -1\n", "Process \"web\": Instances must be greater than or equal to 0"),
         ("  env: 1\n", "Env must be an object of keys and values"),
         ("  env: {PORT: 1}\n", "Env cannot set PORT"),
         ("  routes: [a]\n", "Routes must be a list of route objects"),
         ("  routes: [{route: 'a b'}]\n", "The route 'a b' is not a properly formed URL"),
         ("  processes: [{memory: 1G}]\n", "All Processes must specify a type"),
-        ("  random-route: true\n  default-route: true\n", "Random-route and default-route may not be used together"),
-        ("  health-check-type: ping\n", "Process \"web\": Health check type must be \"port\", \"process\", or \"http\""),
-        ("  buildpack: a\n  buildpacks: [b]\n", "Buildpack and Buildpacks fields cannot be used together."),
+        (
+            "  random-route: true\n  default-route: true\n",
+            "Random-route and default-route may not be used together",
+        ),
+        (
+            "  health-check-type: ping\n",
+            "Process \"web\": Health check type must be \"port\", \"process\", or \"http\"",
+        ),
+        (
+            "  buildpack: a\n  buildpacks: [b]\n",
+            "Buildpack and Buildpacks fields cannot be used together.",
+        ),
     ] {
         assert_eq!(refused(&application(keys)), format!("For application 'shop': {detail}"));
     }

@@ -12,14 +12,15 @@ pub(super) fn applications(text: &str) -> Result<Vec<Map<String, Value>>, Contro
         return Err(ControlError::Refused(detail.to_owned()));
     }
     let document: Yaml = serde_yaml_ng::from_str(text).map_err(|error| {
-        let detail = format!("Request invalid due to parse error: the manifest is not YAML: {error}");
+        let detail =
+            format!("Request invalid due to parse error: the manifest is not YAML: {error}");
         ControlError::BadRequest(detail)
     })?;
     let invalid = |detail: &str| ControlError::Unprocessable(detail.to_owned());
     let Value::Object(mut document) = to_json(document) else {
         return Err(invalid("Manifest must be a map with the key 'applications'"));
     };
-    if document.get("version").is_some_and(|version| *version != Value::from(1)) {
+    if document.get("version").is_some_and(|version| version.as_i64() != Some(1)) {
         return Err(invalid("Manifest version must be 1"));
     }
     let Some(Value::Array(applications)) = document.remove("applications") else {
@@ -55,7 +56,8 @@ pub(super) fn to_json(yaml: Yaml) -> Value {
         Yaml::String(text) => Value::String(text),
         Yaml::Sequence(items) => items.into_iter().map(to_json).collect(),
         Yaml::Mapping(mapping) => {
-            let pairs = mapping.into_iter().map(|(key, value)| (to_text(&to_json(key)), to_json(value)));
+            let pairs =
+                mapping.into_iter().map(|(key, value)| (to_text(&to_json(key)), to_json(value)));
             Value::Object(pairs.collect())
         }
         Yaml::Tagged(tagged) => to_json(tagged.value),

@@ -119,11 +119,7 @@ impl Control {
         Ok(processes.iter().map(of).collect())
     }
 
-    async fn observed(
-        &self,
-        process: Process,
-        mut instances: Vec<InstanceStats>,
-    ) -> ProcessStats {
+    async fn observed(&self, process: Process, mut instances: Vec<InstanceStats>) -> ProcessStats {
         let mut usage = self.ports.cells.usage().await;
         let actual = self.ports.cells.watch().borrow().clone();
         for one in &mut instances {
@@ -185,9 +181,9 @@ fn is_wanted(app: &App) -> bool {
 fn of_process(process: &Process, is_wanted: bool, rows: &[Instance]) -> Vec<InstanceStats> {
     let of_index = |index| {
         let mut of_index = rows.iter().filter(|row| row.index == index);
-        let current = of_index.clone().find(|row| {
-            row.generation == process.generation && !is_leaving(row.state)
-        });
+        let current = of_index
+            .clone()
+            .find(|row| row.generation == process.generation && !is_leaving(row.state));
         let (state, row) = match current {
             Some(row) if is_wanted => (state_of(row.state), Some(row)),
             _ if is_wanted => (IndexState::Starting, None),

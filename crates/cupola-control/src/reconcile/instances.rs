@@ -104,7 +104,8 @@ async fn pass(
         tx.commit().await?;
     }
 
-    let version = routes::apply(control, &mut memory.routes, lease, &actual, &state.instances).await?;
+    let version =
+        routes::apply(control, &mut memory.routes, lease, &actual, &state.instances).await?;
     remember_draining(control, memory, &state, version);
     let (desired, unstartable) = specs(control, memory, &state).await?;
     give_up(control, lease, &mut state, &actual, &unstartable).await?;
@@ -227,19 +228,30 @@ async fn carry_out(
         Step::Crash(id, after) if after.restart_after.is_some() => (id, InstanceState::Crashed),
         Step::Crash(id, _) => (id, InstanceState::Down),
     };
-    let Some(row) = state.instances.get_mut(&id) else { return Ok(()) };
+    // A use case may have changed the row since it was read: `restart-app-instance` drains it. The
+    // step was planned for what was; the next pass plans for what is.
+    let planned_for = state.instances.get(&id).map(|row| row.state);
+    let Some(mut row) = store::get::<Instance>(tx, id).await? else {
+        state.instances.remove(&id);
+        return Ok(());
+    };
+    if planned_for != Some(row.state) {
+        state.instances.insert(id, row);
+        return Ok(());
+    }
     row.state = to;
     row.updated_at = now;
     if let Step::Crash(_, after) = planned.step {
         row.crash_count = after.crash_count;
         row.restart_at = after.restart_after.map(|delay| now + delay);
         let process_type = state.processes.get(&planned.process_id).map(|p| p.kind.clone());
-        let exit = exit_of(row, actual, process_type.unwrap_or_default(), now);
+        let exit = exit_of(&row, actual, process_type.unwrap_or_default(), now);
         row.detail = Some(exit.cause.to_string());
-        store::update(tx, row).await?;
-        return control.record_crash(tx, state.apps.get(&exit.app_id), exit).await;
+        control.record_crash(tx, state.apps.get(&exit.app_id), exit).await?;
     }
-    Ok(store::update(tx, row).await?)
+    store::update(tx, &row).await?;
+    state.instances.insert(id, row);
+    Ok(())
 }
 
 async fn start(
@@ -313,9 +325,10 @@ async fn drained(control: &Control, memory: &mut Memory, state: &State) -> HashS
         }
     }
     // Only web instances with a route were ever sent a request.
-    let never_routed = state.instances.values().filter(|row| {
-        row.state == InstanceState::Draining && !memory.routes.was_routed(row.id)
-    });
+    let never_routed = state
+        .instances
+        .values()
+        .filter(|row| row.state == InstanceState::Draining && !memory.routes.was_routed(row.id));
     done.extend(never_routed.map(|row| row.id));
     done
 }

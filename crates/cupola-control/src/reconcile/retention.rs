@@ -47,9 +47,8 @@ async fn pass(control: &Control, lease: &Lease) -> Result<(), ControlError> {
     let kept = trim_apps(&mut *tx).await?;
     trim_ages(&mut *tx, now).await?;
     tx.commit().await?;
-    let freed = control.ports.layers.retain(&kept).await.map_err(|source| ControlError::Outside {
-        action: "removing unused layers",
-        source: Box::new(source),
+    let freed = control.ports.layers.retain(&kept).await.map_err(|source| {
+        ControlError::Outside { action: "removing unused layers", source: Box::new(source) }
     })?;
     if freed > 0 {
         tracing::info!(freed_bytes = freed, "removed layers that nothing uses");
@@ -71,9 +70,12 @@ async fn trim_apps(tx: &mut dyn WriteTx) -> Result<Vec<LayerDigest>, ControlErro
     let apps = store::list::<App>(tx, &Query::all()).await?.items;
     let current: HashMap<AppId, Option<DropletId>> =
         apps.into_iter().map(|app| (app.id, app.current_droplet)).collect();
-    let droplets = trim::<Droplet>(tx, DROPLETS_MAX, |d| d.app_id, |d| {
-        current.get(&d.app_id).copied().flatten() == Some(d.id)
-    })
+    let droplets = trim::<Droplet>(
+        tx,
+        DROPLETS_MAX,
+        |d| d.app_id,
+        |d| current.get(&d.app_id).copied().flatten() == Some(d.id),
+    )
     .await?;
     let staging = store::list::<Build>(tx, &Query::by("state", "STAGING")).await?.items;
     let in_use: HashSet<PackageId> = droplets
@@ -81,7 +83,8 @@ async fn trim_apps(tx: &mut dyn WriteTx) -> Result<Vec<LayerDigest>, ControlErro
         .filter_map(|droplet| droplet.package_id)
         .chain(staging.iter().map(|build| build.package_id))
         .collect();
-    let packages = trim::<Package>(tx, PACKAGES_MAX, |p| p.app_id, |p| in_use.contains(&p.id)).await?;
+    let packages =
+        trim::<Package>(tx, PACKAGES_MAX, |p| p.app_id, |p| in_use.contains(&p.id)).await?;
     let is_staging = |build: &Build| matches!(build.state, BuildState::Staging);
     trim::<Build>(tx, BUILDS_MAX, |b| b.app_id, is_staging).await?;
     trim::<Exit>(tx, EXITS_MAX, |e| e.app_id, |_| false).await?;

@@ -12,7 +12,9 @@ use cupola_domain::{
     ids::{AppId, DomainId, InstanceId, RouteId},
     instances::{Instance, InstanceState},
     processes::Process,
-    route_table::{Endpoint, ReleaseGroup, RequestMatch, RouteEntry, RouteKey, RouteRule, RouteTable},
+    route_table::{
+        Endpoint, ReleaseGroup, RequestMatch, RouteEntry, RouteKey, RouteRule, RouteTable,
+    },
     routes::{Destination, Route},
 };
 use cupola_ports::{
@@ -84,7 +86,10 @@ async fn read(
 
     let endpoints = endpoints(actual, instances, &processes);
     let entry = |route: &Route| {
-        let key = RouteKey { host: host(route, domains.get(&route.domain_id)?), path: route.path.clone() };
+        let key = RouteKey {
+            host: host(route, domains.get(&route.domain_id)?),
+            path: route.path.clone(),
+        };
         let groups = destinations.get(&route.id).into_iter().flatten();
         let groups = groups.map(|destination| group(destination, &endpoints)).collect();
         let rule = RouteRule { matches: RequestMatch::Any, groups, mirror: None };
@@ -123,16 +128,13 @@ fn endpoints(
     let mut endpoints: Endpoints = HashMap::new();
     for row in instances.values().filter(|row| row.state == InstanceState::Running) {
         let Some(seen) = actual.instances.get(&row.id) else { continue };
-        let (Phase::Running { ready: true, .. }, Some(address)) = (&seen.phase, seen.address) else {
+        let (Phase::Running { ready: true, .. }, Some(address)) = (&seen.phase, seen.address)
+        else {
             continue;
         };
         let Some(kind) = kinds.get(&row.process_id) else { continue };
-        let endpoint = Endpoint {
-            instance_id: row.id,
-            process_id: row.process_id,
-            index: row.index,
-            address,
-        };
+        let endpoint =
+            Endpoint { instance_id: row.id, process_id: row.process_id, index: row.index, address };
         endpoints.entry((row.app_id, (*kind).to_owned())).or_default().push(endpoint);
     }
     for list in endpoints.values_mut() {

@@ -8,7 +8,7 @@ use std::{collections::HashMap, time::Duration};
 use cupola_domain::{
     builds::{Build, BuildState, StagingErrorKind},
     droplets::{Droplet, DropletContents},
-    ids::{BuildId, DropletId},
+    ids::{AppId, BuildId, DropletId},
 };
 use cupola_ports::{
     stager::StagingFailure,
@@ -33,9 +33,15 @@ pub(super) async fn run(control: Control, lease: Lease) {
 }
 
 struct Queue {
-    /// The builds that run, each with the switch that cancels it.
-    running: HashMap<BuildId, watch::Sender<bool>>,
+    /// The builds that run.
+    running: HashMap<BuildId, Running>,
     tasks: JoinSet<BuildId>,
+}
+
+struct Running {
+    app: AppId,
+    /// The switch that cancels it.
+    cancel: watch::Sender<bool>,
 }
 
 impl Queue {
@@ -43,18 +49,22 @@ impl Queue {
         let mut tx = control.read().await?;
         let wanted = store::list::<Build>(&mut *tx, &Query::by("state", "STAGING")).await?.items;
         drop(tx);
-        for (id, cancel) in &self.running {
+        for (id, running) in &self.running {
             if !wanted.iter().any(|build| build.id == *id) {
                 // The task sees it and ends; that it is gone already is as good.
-                let _ = cancel.send(true);
+                let _ = running.cancel.send(true);
             }
         }
-        let free = control.settings.staging.concurrency.saturating_sub(self.running.len());
-        let waiting = wanted.into_iter().filter(|build| !self.running.contains_key(&build.id));
-        let next: Vec<Build> = waiting.take(free).collect();
-        for build in next {
+        for build in wanted {
+            if self.running.len() >= control.settings.staging.concurrency {
+                break;
+            }
+            // Builds of one app share its cache, so that they take turns.
+            if self.running.values().any(|running| running.app == build.app_id) {
+                continue;
+            }
             let (cancel, cancelled) = watch::channel(false);
-            self.running.insert(build.id, cancel);
+            self.running.insert(build.id, Running { app: build.app_id, cancel });
             let (control, lease) = (control.clone(), lease.clone());
             self.tasks.spawn(async move {
                 let id = build.id;
@@ -86,7 +96,7 @@ impl Queue {
             Err(error) => {
                 tracing::error!("a build ended by a defect of the platform: {error}");
                 // Which one is not told; those whose receiver is gone have ended.
-                self.running.retain(|_, cancel| !cancel.is_closed());
+                self.running.retain(|_, running| !running.cancel.is_closed());
             }
         }
     }
@@ -117,7 +127,11 @@ async fn keep(
     outcome: Result<DropletContents, StagingFailure>,
 ) -> Result<(), ControlError> {
     let mut tx = write(control, lease).await?;
+    // It was deleted, or a newer build of the app has ended it: its outcome is of no use.
     let Some(mut build) = store::get::<Build>(&mut *tx, id).await? else { return Ok(()) };
+    if build.state != BuildState::Staging {
+        return Ok(());
+    }
     let now = control.ports.clock.now();
     build.updated_at = now;
     build.state = match outcome {

@@ -10,11 +10,7 @@ use cupola_ports::store::{self, Query, WriteTx};
 use serde_json::json;
 
 use super::FoundRoute;
-use crate::{
-    Control, ControlError,
-    apps::PlacedApp,
-    caller::Caller,
-};
+use crate::{Control, ControlError, apps::PlacedApp, caller::Caller};
 
 /// What a client says of a destination.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -149,9 +145,11 @@ impl Control {
         found.may_map(&access)?;
         check_protocol(protocol)?;
         let present = store::get::<Destination>(&mut *tx, destination).await?;
-        present
-            .filter(|one| one.route_id == route)
-            .ok_or_else(|| ControlError::unprocessable("Unable to update destination. Ensure the route has a destination with this guid."))
+        present.filter(|one| one.route_id == route).ok_or_else(|| {
+            ControlError::unprocessable(
+                "Unable to update destination. Ensure the route has a destination with this guid.",
+            )
+        })
     }
 
     /// Removes one destination of a route.
@@ -167,8 +165,7 @@ impl Control {
         found.may_map(&access)?;
         let present = store::get::<Destination>(&mut *tx, destination).await?;
         let Some(present) = present.filter(|one| one.route_id == route) else {
-            let detail =
-                "Unable to unmap route from destination. Ensure the route has a destination with this guid.";
+            let detail = "Unable to unmap route from destination. Ensure the route has a destination with this guid.";
             return Err(ControlError::unprocessable(detail));
         };
         self.unmap(&mut *tx, caller, &found, &present).await?;
@@ -222,8 +219,7 @@ fn check_protocol(protocol: &str) -> Result<(), ControlError> {
     if protocol == "http1" {
         return Ok(());
     }
-    let detail =
-        "Destination protocol must be 'http1': this platform speaks no other to apps yet.";
+    let detail = "Destination protocol must be 'http1': this platform speaks no other to apps yet.";
     Err(ControlError::unprocessable(detail))
 }
 

@@ -6,11 +6,13 @@
 use std::{
     cell::{Cell, RefCell},
     collections::HashMap,
+    future::poll_fn,
     io,
     net::SocketAddr,
     os::fd::{AsFd, OwnedFd},
     rc::Rc,
     sync::Arc,
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
@@ -23,7 +25,7 @@ use tokio::{
         unix::{OwnedReadHalf, OwnedWriteHalf},
     },
     sync::Notify,
-    task::{AbortHandle, spawn_local},
+    task::{AbortHandle, JoinHandle, spawn_local},
     time::{MissedTickBehavior, interval, timeout},
 };
 
@@ -55,7 +57,10 @@ pub(crate) struct Control {
     news: Notify,
     gone: RefCell<Vec<InstanceId>>,
     refusal: RefCell<Option<String>>,
-    accepting: RefCell<Option<AbortHandle>>,
+    /// Here and not in the task that accepts, so that closing it takes effect at once.
+    socket: RefCell<Option<UnixListener>>,
+    /// What ends when the drain begins.
+    tasks: RefCell<Vec<AbortHandle>>,
     drain: Notify,
     drain_within: Cell<Duration>,
 }
@@ -82,17 +87,18 @@ impl Control {
             news: Notify::new(),
             gone: RefCell::default(),
             refusal: RefCell::default(),
-            accepting: RefCell::default(),
+            socket: RefCell::default(),
+            tasks: RefCell::default(),
             drain: Notify::new(),
             drain_within,
         })
     }
 
     pub(crate) fn start(self: &Rc<Self>, socket: UnixListener) {
-        let accepting = spawn_local(self.clone().accept(socket));
-        self.accepting.replace(Some(accepting.abort_handle()));
+        self.socket.replace(Some(socket));
+        let tasks = [spawn_local(self.clone().accept()), spawn_local(self.clone().save())];
+        self.tasks.borrow_mut().extend(tasks.iter().map(JoinHandle::abort_handle));
         spawn_local(self.clone().collect());
-        spawn_local(self.clone().save());
     }
 
     /// Until somebody asks for the end; then how long it may take.
@@ -105,31 +111,42 @@ impl Control {
         self.drain_within.get()
     }
 
-    /// New connections are refused, unless somebody else holds the sockets too; the control socket
-    /// is free for a successor. Sessions go on.
-    pub(crate) fn close_listeners(&self) {
-        self.listeners.borrow_mut().clear();
-        if let Some(accepting) = self.accepting.take() {
-            accepting.abort();
+    /// Makes way for a successor: it finds the table saved, the control socket free, and control
+    /// without a session. New connections are refused unless somebody else holds the sockets too.
+    pub(crate) fn begin_drain(&self) {
+        let tasks = std::mem::take(&mut *self.tasks.borrow_mut());
+        if tasks.is_empty() {
+            return;
         }
-    }
-
-    /// What must not be lost at the end.
-    pub(crate) fn finish(&self) {
+        tasks.iter().for_each(AbortHandle::abort);
+        self.socket.take();
+        self.listeners.borrow_mut().clear();
+        // Not later: the file is the successor's then.
         if let Err(error) = self.saved.save(&self.owner.borrow().table()) {
             tracing::error!(%error, "the route table is not saved");
         }
+        self.session.set(self.session.get() + 1);
+        self.news.notify_waiters();
     }
 
-    async fn accept(self: Rc<Self>, socket: UnixListener) {
+    async fn accept(self: Rc<Self>) {
         loop {
-            match socket.accept().await {
-                Ok((stream, _)) => drop(spawn_local(self.clone().serve(stream))),
+            match poll_fn(|cx| self.poll_accept(cx)).await {
+                Ok(Some(stream)) => drop(spawn_local(self.clone().serve(stream))),
+                Ok(None) => return,
                 Err(error) => {
                     tracing::error!(%error, "cannot accept on the control socket");
                     tokio::time::sleep(COLLECT_EVERY).await;
                 }
             }
+        }
+    }
+
+    /// None once the socket was closed for a successor.
+    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Option<UnixStream>>> {
+        match &*self.socket.borrow() {
+            Some(socket) => socket.poll_accept(cx).map_ok(|(stream, _)| Some(stream)),
+            None => Poll::Ready(Ok(None)),
         }
     }
 
@@ -219,7 +236,7 @@ impl Control {
                 if let Some(deadline_ms) = deadline_ms {
                     self.drain_within.set(Duration::from_millis(deadline_ms));
                 }
-                self.close_listeners();
+                self.begin_drain();
                 self.drain.notify_one();
             }
             ToRouter::Hello { .. } | ToRouter::Listeners => {}

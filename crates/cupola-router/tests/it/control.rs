@@ -10,7 +10,7 @@ use cupola_ports::data_plane::DataPlane;
 use cupola_router::RouterClient;
 use tokio::time::timeout;
 
-use crate::support::{App, PATIENCE, TestRouter, kill, ok, route};
+use crate::support::{App, PATIENCE, TestRouter, kill, ok, route, skim};
 
 #[tokio::test]
 async fn in_flight_is_reported_and_falls_to_zero_at_once() {
@@ -20,7 +20,7 @@ async fn in_flight_is_reported_and_falls_to_zero_at_once() {
     let app = App::raw(move |_, mut stream| {
         let wait = wait.clone();
         async move {
-            tokio::io::AsyncReadExt::read(&mut stream, &mut [0; 4096]).await.unwrap();
+            skim(&mut stream).await;
             wait.notified().await;
             tokio::io::AsyncWriteExt::write_all(&mut stream, ok("late").as_bytes()).await.unwrap();
         }

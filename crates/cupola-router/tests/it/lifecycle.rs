@@ -7,7 +7,9 @@ use cupola_router::{RouterClient, RouterProcess, RouterProcessError};
 use futures_util::StreamExt;
 use tokio::time::timeout;
 
-use crate::support::{App, PATIENCE, RawClient, Reply, TestRouter, eventually, kill, ok, route};
+use crate::support::{
+    App, PATIENCE, RawClient, Reply, TestRouter, eventually, kill, ok, route, skim,
+};
 
 async fn table_is_saved(router: &TestRouter) {
     let saved = router.config.state_dir.join("routes.json");
@@ -109,7 +111,7 @@ async fn drain_finishes_what_is_under_way_and_takes_nothing_new() {
     let app = App::raw(move |_, mut stream| {
         let released = released.lock().unwrap().take().unwrap();
         async move {
-            tokio::io::AsyncReadExt::read(&mut stream, &mut [0; 4096]).await.unwrap();
+            skim(&mut stream).await;
             released.await.unwrap();
             tokio::io::AsyncWriteExt::write_all(&mut stream, ok("late").as_bytes()).await.unwrap();
         }
@@ -228,7 +230,9 @@ async fn other_addresses_replace_the_running_router_without_losing_the_common_on
     for address in addresses {
         let mut client = RawClient::connect(address).await;
         client.send("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").await;
-        assert_eq!(client.answer().await.text(), "hi");
+        let answer = client.answer().await;
+        if answer.status != 200 { for e in std::fs::read_dir(&router.config.state_dir).unwrap() { let e=e.unwrap(); eprintln!("{:?} {:?} {:?}", e.path(), e.metadata(), std::fs::read_to_string(e.path())); } }
+        assert_eq!(answer.text(), "hi");
     }
 }
 

@@ -7,7 +7,7 @@ use tokio::{
     time::{interval, timeout},
 };
 
-use crate::support::{App, PATIENCE, TestRouter, eventually, ok, route};
+use crate::support::{App, PATIENCE, TestRouter, eventually, ok, route, skim};
 
 #[tokio::test]
 async fn large_head_is_431_at_the_limit() {
@@ -86,7 +86,7 @@ async fn upload_below_the_minimum_rate_is_cut() {
 async fn answer_that_nobody_reads_is_given_up() {
     let router = TestRouter::with(|limits| limits.write_stall_ms = 200).await;
     let app = App::raw(|_, mut stream| async move {
-        tokio::io::AsyncReadExt::read(&mut stream, &mut [0; 4096]).await.unwrap();
+        skim(&mut stream).await;
         stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
         while stream.write_all(&[b'x'; 1 << 16]).await.is_ok() {}
     })

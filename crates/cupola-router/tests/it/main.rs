@@ -1,5 +1,7 @@
 //! The router process and control's side of it, over real sockets on loopback.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail the test as tests do")]
+
 mod ambiguity;
 mod control;
 mod errors;

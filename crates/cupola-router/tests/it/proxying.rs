@@ -9,7 +9,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use crate::support::{App, PATIENCE, Reply, TestRouter, eventually, ok, route};
+use crate::support::{App, PATIENCE, Reply, TestRouter, eventually, ok, route, skim};
 
 #[tokio::test]
 async fn both_sides_keep_their_connections() {
@@ -84,7 +84,7 @@ async fn answer_streams_piece_by_piece() {
     let app = App::raw(move |_, mut stream| {
         let mut pieces = pieces.lock().unwrap().take().unwrap();
         async move {
-            stream.read(&mut [0; 4096]).await.unwrap();
+            skim(&mut stream).await;
             let head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
             stream.write_all(head).await.unwrap();
             while let Some(piece) = pieces.recv().await {
@@ -118,7 +118,7 @@ async fn slow_reader_holds_the_app_back_instead_of_filling_memory() {
     let app = App::raw(move |_, mut stream| {
         let count = count.clone();
         async move {
-            stream.read(&mut [0; 4096]).await.unwrap();
+            skim(&mut stream).await;
             stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
             let piece = vec![b'x'; 1 << 20];
             while stream.write_all(&piece).await.is_ok() {
@@ -152,7 +152,7 @@ async fn slow_reader_holds_the_app_back_instead_of_filling_memory() {
 async fn slow_app_holds_the_client_back_instead_of_filling_memory() {
     let router = TestRouter::start().await;
     let app = App::raw(|_, mut stream| async move {
-        stream.read(&mut [0; 1024]).await.unwrap();
+        skim(&mut stream).await;
         let _never: () = std::future::pending().await;
     })
     .await;
@@ -299,7 +299,7 @@ async fn app_decides_about_expect_100_continue() {
 async fn early_answer_is_relayed_while_the_upload_still_runs() {
     let router = TestRouter::start().await;
     let app = App::raw(|_, mut stream| async move {
-        stream.read(&mut [0; 4096]).await.unwrap();
+        skim(&mut stream).await;
         let refusal = b"HTTP/1.1 413 Payload Too Large\r\nContent-Length: 5\r\nConnection: close\r\n\r\nlarge";
         stream.write_all(refusal).await.unwrap();
     })
@@ -339,7 +339,7 @@ async fn client_that_goes_away_ends_the_request_at_the_app_and_counts_as_499() {
     let app = App::raw(move |_, mut stream| {
         let (gone, arrived) = (gone.lock().unwrap().take(), arrived.clone());
         async move {
-            stream.read(&mut [0; 4096]).await.unwrap();
+            skim(&mut stream).await;
             arrived.send(()).await.unwrap();
             let _ended = stream.read(&mut [0; 1]).await;
             gone.unwrap().send(()).unwrap();

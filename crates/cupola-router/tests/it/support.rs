@@ -445,3 +445,9 @@ async fn read_line(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Strin
         fill_to(stream, buffer, length).await?;
     }
 }
+
+/// Reads something and throws it away: a request that fits into one segment.
+pub(crate) async fn skim(stream: &mut TcpStream) {
+    let read = stream.read(&mut [0; 4096]).await.unwrap();
+    assert_ne!(read, 0, "the router closed instead of sending a request");
+}

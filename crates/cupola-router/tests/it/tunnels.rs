@@ -14,7 +14,7 @@ use tokio_tungstenite::{
     tungstenite::{Message, client::IntoClientRequest, protocol::frame::coding::CloseCode},
 };
 
-use crate::support::{App, PATIENCE, TestRouter, ok, route};
+use crate::support::{App, PATIENCE, TestRouter, ok, route, skim};
 
 async fn websocket_echo() -> App {
     App::raw(|_, stream| async move {
@@ -92,7 +92,7 @@ async fn close_frame_never_lands_inside_a_frame_of_the_app() {
     let app = App::raw(move |_, mut stream| {
         let finished = finished.lock().unwrap().take().unwrap();
         async move {
-            stream.read(&mut [0; 4096]).await.unwrap();
+            skim(&mut stream).await;
             let head = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
             stream.write_all(head).await.unwrap();
             stream.write_all(b"\x82\x0ahalf.").await.unwrap();
@@ -129,7 +129,7 @@ async fn nothing_reaches_the_app_before_it_has_agreed_to_the_upgrade() {
         let (decision, early) = (decision.lock().unwrap().take().unwrap(), early.clone());
         async move {
             let mut buffer = vec![0; 4096];
-            stream.read(&mut buffer).await.unwrap();
+            skim(&mut stream).await;
             decision.await.unwrap();
             let too_early = timeout(Duration::from_millis(100), stream.read(&mut buffer)).await;
             early.send(too_early.is_ok()).await.unwrap();
@@ -175,7 +175,7 @@ async fn refused_upgrade_leaves_an_ordinary_connection() {
 async fn each_direction_of_a_tunnel_ends_on_its_own() {
     let router = TestRouter::start().await;
     let app = App::raw(|_, mut stream| async move {
-        stream.read(&mut [0; 4096]).await.unwrap();
+        skim(&mut stream).await;
         let head =
             b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: raw\r\n\r\n";
         stream.write_all(head).await.unwrap();

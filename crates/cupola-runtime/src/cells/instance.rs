@@ -1,50 +1,36 @@
 //! The life of one instance: start or adopt, watch, stop, report, forget.
 
+mod attachment;
+mod condition;
+
 use std::{
-    fs::File,
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
+    sync::{Arc, atomic::AtomicU64},
 };
 
-use cupola_domain::{
-    instances::{ExitCause, ListenDetail},
-    time::Timestamp,
-};
+use attachment::{Attached, Found};
+use condition::HEALTHY;
+use cupola_domain::{instances::ExitCause, time::Timestamp};
 use cupola_ports::{
     cells::{ActualInstance, DesiredInstance, ExitReport, Phase},
-    logs::{LogLine, LogStream},
+    logs::LogStream,
 };
-use tokio::{
-    sync::{mpsc, watch},
-    time::sleep,
-};
+use tokio::sync::{mpsc, watch};
 
-use super::{
-    Shared, environment,
-    health::{self, Subject},
-};
+use super::{Shared, environment, health::Subject, words};
 use crate::{
     bundle::cpu_shares_by_memory,
     containers::ContainerSpec,
     error::{Doing, RuntimeError, chain},
     layers::blocking,
-    protocol::{Event, Loss, Request},
+    network::Slot,
+    protocol::Request,
     records::{self, End, ExitRecord, InstanceRecord, Kind, Started},
     shim::names,
     shim_client::{ShimClient, ShimMode},
+    teardown,
 };
-
-/// Written when an instance was healthy for the first time, so that its adoption keeps its route.
-const HEALTHY: &str = "healthy";
-
-/// How often a shim is looked for, and replaced, before the container counts as lost.
-const ATTEMPTS: u32 = 60;
-const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(100);
 
 /// Where an instance comes from.
 #[derive(Clone, Copy, Debug)]
@@ -68,13 +54,6 @@ pub(super) struct InstanceTask {
     source_type: String,
     /// Held until the instance is forgotten: somebody may still send to it.
     address: Option<Ipv4Addr>,
-}
-
-/// A container that is watched by a shim.
-struct Attached {
-    shim: ShimClient,
-    started: Started,
-    address: Ipv4Addr,
 }
 
 impl InstanceTask {
@@ -123,7 +102,7 @@ impl InstanceTask {
                 self.report_of(ExitCause::NotStarted { detail }, began_at)
             }
         };
-        let text = describe(&report);
+        let text = words::of_end(&report);
         let is_wanted = !*self.is_forgotten.borrow();
         self.tell_cell(if is_wanted { LogStream::Err } else { LogStream::Out }, text);
         self.set_phase(Phase::Exited(report));
@@ -162,11 +141,7 @@ impl InstanceTask {
         self.start_in(&slot, slot.address.unwrap_or(Ipv4Addr::UNSPECIFIED)).await
     }
 
-    async fn start_in(
-        &self,
-        slot: &crate::network::Slot,
-        address: Ipv4Addr,
-    ) -> Result<Attached, RuntimeError> {
+    async fn start_in(&self, slot: &Slot, address: Ipv4Addr) -> Result<Attached, RuntimeError> {
         let inner = &self.shared.runtime.inner;
         let desired = &self.desired;
         let id = desired.id.to_string();
@@ -196,32 +171,6 @@ impl InstanceTask {
         match self.find(address).await {
             Found::Attached(attached) => Ok(*attached),
             Found::Ended(_) => Err(not_there()),
-        }
-    }
-
-    /// Connects to the shim, or puts a new one beside the container.
-    async fn find(&self, address: Ipv4Addr) -> Found {
-        for _ in 0..ATTEMPTS {
-            if let Ok(attached) = self.connect(address).await {
-                return Found::Attached(Box::new(attached));
-            }
-            if let Ok(Some(record)) = records::read::<ExitRecord>(&self.folder.join(names::EXIT)) {
-                return Found::Ended(record);
-            }
-            let self_exe = &self.shared.runtime.inner.config.self_exe;
-            // Fails while another shim is just starting it.
-            if ShimClient::spawn(self_exe, &self.folder, ShimMode::Adopt).await.is_err() {
-                sleep(BETWEEN_ATTEMPTS).await;
-            }
-        }
-        Found::Ended(self.lost_record())
-    }
-
-    async fn connect(&self, address: Ipv4Addr) -> std::io::Result<Attached> {
-        let mut shim = ShimClient::connect(&self.folder).await?;
-        match shim.attach().await? {
-            Event::Status { started, .. } => Ok(Attached { shim, started, address }),
-            other => Err(std::io::Error::other(format!("unexpected answer {other:?}"))),
         }
     }
 
@@ -267,164 +216,6 @@ impl InstanceTask {
         Request::Stop { grace_ms: u64::try_from(grace.as_millis()).unwrap_or(u64::MAX) }
     }
 
-    /// Takes what the shim says until the container has ended, and passes requests on to it.
-    async fn pump(&self, mut shim: ShimClient, mut asked: mpsc::Receiver<Request>) -> ExitRecord {
-        // Held so that nothing in the pipes is lost if the shim dies.
-        let mut pipes = self.open_pipes();
-        let mut unanswered: Option<Request> = None;
-        loop {
-            let event = tokio::select! {
-                event = shim.next() => event,
-                Some(request) = asked.recv() => {
-                    let sent = shim.send(&request).await;
-                    unanswered = Some(request);
-                    if sent.is_ok() {
-                        continue;
-                    }
-                    Err(std::io::ErrorKind::BrokenPipe.into())
-                }
-            };
-            match event {
-                Ok(Event::Exit { record }) => {
-                    let _ = shim.send(&Request::Quit).await;
-                    return record;
-                }
-                Ok(event) => self.take(event),
-                Err(error) => {
-                    tracing::warn!(instance.id = %self.desired.id, %error, "shim is gone");
-                    match self.find(Ipv4Addr::UNSPECIFIED).await {
-                        Found::Attached(attached) => shim = attached.shim,
-                        Found::Ended(record) => return record,
-                    }
-                    self.tell_cell(
-                        LogStream::Err,
-                        "the process that watches this instance was replaced; \
-                         lines of output may be missing"
-                            .to_owned(),
-                    );
-                    if let Some(request) = &unanswered {
-                        let _ = shim.send(request).await;
-                    }
-                }
-            }
-            if pipes.is_empty() {
-                pipes = self.open_pipes();
-            }
-        }
-    }
-
-    fn open_pipes(&self) -> Vec<File> {
-        [names::OUT, names::ERR]
-            .iter()
-            .filter_map(|name| {
-                File::options().read(true).write(true).open(self.folder.join(name)).ok()
-            })
-            .collect()
-    }
-
-    fn take(&self, event: Event) {
-        let app = self.desired.app_id.to_string();
-        match event {
-            Event::Line { at, stderr, message } => {
-                let message = message.into_bytes();
-                self.log_bytes.fetch_add(message.len() as u64 + 1, Ordering::Relaxed);
-                self.shared.sink.append(LogLine {
-                    at,
-                    source_id: app,
-                    source_type: self.source_type.clone(),
-                    instance: self.desired.index.to_string(),
-                    stream: if stderr { LogStream::Err } else { LogStream::Out },
-                    message,
-                });
-            }
-            Event::Lost { lines, why } => {
-                self.shared.sink.lost(&app, lines);
-                let text = match why {
-                    Loss::RateLimit => format!(
-                        "{lines} lines were dropped: over the log rate limit of {} bytes/s",
-                        self.desired.limits.log_rate_bytes_per_s
-                    ),
-                    Loss::Spool => {
-                        format!("{lines} lines were dropped: they came faster than they were taken")
-                    }
-                };
-                self.shared.tell(&self.desired, &self.source_type, LogStream::Err, text);
-            }
-            _ => {}
-        }
-    }
-
-    async fn watch_health(&self, subject: Subject) -> ExitCause {
-        let (liveness, readiness) = (&self.desired.health_check, &self.desired.readiness_check);
-        let was_healthy = self.folder.join(HEALTHY).exists();
-        if !was_healthy {
-            let began = self.shared.clock.monotonic();
-            if let Err(cause) = health::first_success(liveness, subject).await {
-                return cause;
-            }
-            let took = self.shared.clock.monotonic().saturating_sub(began).as_secs_f64();
-            let _ = std::fs::write(self.folder.join(HEALTHY), "");
-            self.tell_cell(LogStream::Out, format!("container is healthy after {took:.2} s"));
-            let ready = readiness.check == cupola_domain::processes::Check::Process;
-            self.set_phase(Phase::Running { ready, failing: None });
-        }
-        tokio::select! {
-            cause = health::until_unhealthy(liveness, subject, |failing| self.set_failing(failing)) => cause,
-            cause = health::follow_readiness(readiness, subject, |result| self.set_ready(result)) => cause,
-        }
-    }
-
-    fn set_failing(&self, now: Option<String>) {
-        if let Some(detail) = &now {
-            let text = format!("health check failed: {detail}");
-            self.shared.tell(&self.desired, "HEALTH", LogStream::Err, text);
-        }
-        self.change_running(|_, failing| *failing = now);
-    }
-
-    fn set_ready(&self, result: Result<(), String>) {
-        if let Err(detail) = &result {
-            let text = format!("readiness check failed: {detail}");
-            self.shared.tell(&self.desired, "HEALTH", LogStream::Err, text);
-        }
-        self.change_running(|ready, failing| {
-            *ready = result.is_ok();
-            *failing = result.err();
-        });
-    }
-
-    fn change_running(&self, change: impl FnOnce(&mut bool, &mut Option<String>)) {
-        self.shared.change(|state| {
-            let actual = state.instances.get_mut(&self.desired.id);
-            if let Some(Phase::Running { ready, failing }) = actual.map(|actual| &mut actual.phase)
-            {
-                change(ready, failing);
-            }
-        });
-    }
-
-    fn tell_unhealthy(&self, cause: &ExitCause) {
-        let text = match cause {
-            ExitCause::NeverHealthy { timeout_s, detail } => {
-                format!(
-                    "not healthy within {timeout_s} s: {}",
-                    describe_listening(detail, self.desired.port)
-                )
-            }
-            ExitCause::Unhealthy { detail } => format!("no longer healthy: {detail}"),
-            _ => return,
-        };
-        self.shared.tell(&self.desired, "HEALTH", LogStream::Err, text);
-    }
-
-    fn set_phase(&self, phase: Phase) {
-        self.shared.change(|state| {
-            if let Some(actual) = state.instances.get_mut(&self.desired.id) {
-                actual.phase = phase;
-            }
-        });
-    }
-
     fn tell_cell(&self, stream: LogStream, text: String) {
         self.shared.tell(&self.desired, "CELL", stream, text);
     }
@@ -447,6 +238,13 @@ impl InstanceTask {
             End::NotStarted { detail } => ExitCause::NotStarted { detail: detail.clone() },
             End::Unknown => ExitCause::Unknown,
         });
+        if record.oom_kills > 0 && !matches!(cause, ExitCause::OutOfMemory { .. }) {
+            let text = format!(
+                "out of memory: the kernel ended {} of its processes at {} MiB",
+                record.oom_kills, self.desired.limits.memory_mib
+            );
+            self.tell_cell(LogStream::Err, text);
+        }
         if record.disk_full {
             let text = format!("its disk of {} MiB was full", self.desired.limits.disk_mib);
             self.tell_cell(LogStream::Err, text);
@@ -460,27 +258,14 @@ impl InstanceTask {
         }
     }
 
-    fn lost_record(&self) -> ExitRecord {
-        let now = self.shared.clock.now();
-        ExitRecord {
-            version: records::VERSION,
-            end: End::Unknown,
-            oom_kills: 0,
-            stop_asked: false,
-            killed: false,
-            disk_full: false,
-            memory_peak_bytes: None,
-            started_at: now,
-            ended_at: now,
-        }
-    }
-
     /// Gives back what the instance held.
     async fn remove(&self) {
         let inner = self.shared.runtime.inner.clone();
         let id = self.desired.id.to_string();
-        let for_files = inner.clone();
+        let (for_files, folder) = (inner.clone(), self.folder.clone());
         let _ = blocking(move || {
+            // Whatever a shim that did not end properly has left.
+            teardown::end_now(&for_files.oci.program, &for_files.paths, &folder);
             for_files.remove_container(&id);
             Ok(())
         })
@@ -495,46 +280,4 @@ impl InstanceTask {
 /// Waits for it. A sender that is gone counts: nobody wants the instance any more.
 async fn turns_true(flag: &mut watch::Receiver<bool>) {
     let _ = flag.wait_for(|is_set| *is_set).await;
-}
-
-enum Found {
-    Attached(Box<Attached>),
-    Ended(ExitRecord),
-}
-
-/// The end of an instance in words.
-fn describe(report: &ExitReport) -> String {
-    let killed = if report.killed { " (killed after the grace time)" } else { "" };
-    let cause = match &report.cause {
-        ExitCause::Exited { code } => format!("exited with code {code}"),
-        ExitCause::Signaled { signal } => format!("ended by signal {signal}"),
-        ExitCause::OutOfMemory { limit_mib } => {
-            format!("out of memory: it used more than its {limit_mib} MiB")
-        }
-        ExitCause::NeverHealthy { .. } => "ended because it did not become healthy".to_owned(),
-        ExitCause::Unhealthy { .. } => "ended because it was no longer healthy".to_owned(),
-        ExitCause::NotStarted { detail } => format!("could not be started: {detail}"),
-        ExitCause::Stopped => "stopped".to_owned(),
-        ExitCause::Unknown => "ended; nobody saw how".to_owned(),
-    };
-    format!("instance {cause}{killed}")
-}
-
-fn describe_listening(detail: &ListenDetail, port: u16) -> String {
-    match detail {
-        ListenDetail::Nowhere => {
-            format!("it listens on no port; it should on {port}, the value of $PORT")
-        }
-        ListenDetail::OtherPorts { ports } => {
-            let ports: Vec<String> = ports.iter().map(ToString::to_string).collect();
-            format!(
-                "it listens on port {}; it should on {port}, the value of $PORT",
-                ports.join(", ")
-            )
-        }
-        ListenDetail::LoopbackOnly => {
-            format!("it listens on port {port} only on 127.0.0.1; it should on 0.0.0.0")
-        }
-        ListenDetail::Answered { detail } => detail.clone(),
-    }
 }

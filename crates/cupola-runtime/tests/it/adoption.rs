@@ -154,3 +154,82 @@ fn a_reboot_is_told_as_an_unknown_end_and_a_sandbox_dies_with_its_control() {
         assert_eq!(folders.count(), 1);
     });
 }
+
+#[test]
+fn output_while_control_is_away_is_kept_within_a_bound_and_the_rest_counted() {
+    let script = format!(
+        "echo up; while [ ! -e /tmp/go ]; do sleep 0.05; done; {} test-app chatter 100000",
+        cupola_runtime::SELF_IN_CONTAINER
+    );
+    let desired = instance(shell(&script), Check::Process);
+    let desired_then = desired.clone();
+    let host = in_a_dying_control(move || {
+        Box::pin(async move {
+            let host = Host::new().await;
+            host.cells.apply(vec![desired_then.clone()]).await.unwrap();
+            host.running(desired_then.id).await;
+            host.lines.wait_for("up").await;
+            host
+        })
+    });
+    let folder = host.instance_folder(desired.id);
+    let started = fs::read_to_string(folder.join("started.json")).unwrap();
+    let started: serde_json::Value = serde_json::from_str(&started).unwrap();
+    fs::write(format!("/proc/{}/root/tmp/go", started["pid"]), "").unwrap();
+    let deadline = std::time::Instant::now() + crate::host::PATIENCE;
+    while !folder.join("exit.json").exists() {
+        assert!(std::time::Instant::now() < deadline, "the app has not ended");
+        std::thread::yield_now();
+    }
+
+    crate::host::block_on(async {
+        let runtime = Runtime::open(host.config.clone()).await.unwrap();
+        let lines = Arc::new(Lines::default());
+        let cells = runtime.cells(lines.clone(), Arc::new(SystemClock::new())).await.unwrap();
+        exited(&cells, desired.id).await;
+
+        let texts = lines.of("APP/PROC/WEB");
+        let kept = texts.iter().filter(|line| line.starts_with("line ")).count() as u64;
+        assert!(texts.contains(&"line 99999".to_owned()));
+        assert!(lines.lost_count() > 0);
+        assert_eq!(kept + lines.lost_count(), 100_000);
+    });
+}
+
+#[test]
+fn a_control_that_dies_in_the_middle_of_a_start_leaves_nothing_unknown() {
+    let desired = instance(shell("exec sleep 1000"), Check::Process);
+    let desired_then = desired.clone();
+    let host = in_a_dying_control(move || {
+        Box::pin(async move {
+            let host = Host::new().await;
+            host.cells.apply(vec![desired_then.clone()]).await.unwrap();
+            let folder = host.instance_folder(desired_then.id);
+            while !folder.join("shim.lock").exists() {
+                tokio::task::yield_now().await;
+            }
+            host
+        })
+    });
+
+    crate::host::block_on(async {
+        let runtime = Runtime::open(host.config.clone()).await.unwrap();
+        let clock = Arc::new(SystemClock::new());
+        let cells = runtime.cells(Arc::new(Lines::default()), clock).await.unwrap();
+
+        let seen = wait_for(&cells, desired.id, |actual| {
+            matches!(actual.phase, Phase::Running { .. } | Phase::Exited(_))
+        })
+        .await;
+
+        let is_known = match &seen.phase {
+            Phase::Running { .. } => true,
+            Phase::Exited(report) => matches!(report.cause, ExitCause::NotStarted { .. }),
+            _ => false,
+        };
+        assert!(is_known, "{seen:?}");
+        cells.apply(Vec::new()).await.unwrap();
+        cells.watch().wait_for(|state| state.instances.is_empty()).await.unwrap();
+        assert!(!host.instance_folder(desired.id).exists());
+    });
+}

@@ -87,6 +87,20 @@ async fn eating_too_much_memory_is_told_as_out_of_memory() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_child_that_ate_too_much_is_told_beside_the_exit_code() {
+    let host = Host::new().await;
+    let script = format!("{} test-app eat-memory; exit 4", cupola_runtime::SELF_IN_CONTAINER);
+    let desired = instance(shell(&script), Check::Process);
+
+    host.start(&desired).await;
+    let report = host.exited(desired.id).await;
+
+    assert_eq!(report.cause, ExitCause::Exited { code: 4 });
+    let told = host.lines.of("CELL");
+    assert!(told.iter().any(|line| line.contains("out of memory: the kernel ended")), "{told:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_disk_ends_at_its_limit_and_the_log_says_so() {
     let host = Host::new().await;
     let script = "dd if=/dev/zero of=big bs=1M; stat -c %s big; exit 3";
@@ -239,7 +253,7 @@ async fn no_line_is_lost_without_a_limit_or_they_are_counted() {
 async fn usage_is_read_and_the_environment_is_whole() {
     let host = Host::new().await;
     let script = "echo $PORT $CF_INSTANCE_INDEX $VCAP_APP_HOST $(id -un) $(pwd) $CF_INSTANCE_ADDR; \
-                  echo $VCAP_APPLICATION; head -c 1000000 /dev/zero > file; exec sleep 1000";
+                  echo $VCAP_APPLICATION; head -c 1000000 /dev/zero > file; echo written; exec sleep 1000";
     let mut desired = instance(shell(script), Check::Process);
     desired.environment = vec![("VCAP_APPLICATION".to_owned(), "{\"name\":\"one\"}".to_owned())];
 
@@ -247,6 +261,7 @@ async fn usage_is_read_and_the_environment_is_whole() {
     let actual = host.running(desired.id).await;
     let line = host.lines.wait_for("8080 0 0.0.0.0 vcap /home/vcap/app").await;
     let application = host.lines.wait_for("\"name\":\"one\"").await;
+    host.lines.wait_for("written").await;
     let usage = host.cells.usage().await[&desired.id];
 
     assert!(line.ends_with(&actual.address.unwrap().to_string()), "{line}");

@@ -8,4 +8,3 @@ mod isolation;
 mod network;
 mod sandboxes;
 mod teardown;
-mod zz_measure;

@@ -60,6 +60,14 @@ pub const EXCEPTIONS: &[Exception] = &[
         source: ANY_OPERATION,
     },
     Exception {
+        operation: "POST /v3/spaces/{guid}/manifest_diff",
+        pointer: "header location",
+        message: "",
+        reason: "the difference is the body: there is no job that would make it",
+        source: "cf CLI 8.18.3, api/cloudcontroller/ccv3/manifest.go: GetSpaceManifestDiff reads \
+                 the body and looks at no header",
+    },
+    Exception {
         operation: "*",
         pointer: "/relationships/*/data",
         message: NULL_IS_NO_OBJECT,

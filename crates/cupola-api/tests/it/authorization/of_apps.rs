@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use cupola_domain::{
+    apps::Lifecycle,
     builds::{Build, BuildState},
     droplets::{Droplet, DropletContents, DropletVersion, LayerDigest},
-    apps::Lifecycle,
     ids::{BuildId, DropletId},
     orgs::Metadata,
     time::Timestamp,
@@ -129,7 +129,8 @@ impl AppFixture {
         let route = admin.post("/v3/routes", body).await.guid();
         let body = json!({ "destinations": [{ "app": { "guid": app } }] });
         let mapped = admin.post(&format!("/v3/routes/{route}/destinations"), body).await;
-        let destination = mapped.expect(200)["destinations"][0]["guid"].as_str().unwrap().to_owned();
+        let destination =
+            mapped.expect(200)["destinations"][0]["guid"].as_str().unwrap().to_owned();
         let (build, droplet) = staged(platform, &app, &package).await;
         let path = format!("/v3/apps/{app}/relationships/current_droplet");
         admin.patch(&path, to(&droplet)).await.expect(200);

@@ -1,0 +1,177 @@
+//! Packages: uploads, good and bad, copies, and the matching of resources.
+
+use cupola_testkit::TestPlatform;
+use serde_json::json;
+
+use crate::push::{app_named, apply, form, new_package, platform, to, upload};
+
+async fn package_of_new_app(platform: &TestPlatform) -> String {
+    let admin = platform.as_admin().await;
+    apply(&admin, &platform.space.to_string(), "applications:\n- name: shop\n").await.expect(200);
+    let app = app_named(&admin, "shop").await;
+    new_package(&admin, &app).await
+}
+
+fn uploads(platform: &TestPlatform) -> usize {
+    std::fs::read_dir(&platform.control.settings().uploads_dir).unwrap().count()
+}
+
+#[tokio::test]
+async fn upload_is_ready_when_it_is_answered_and_leaves_no_file() {
+    let platform = platform().await;
+    let admin = platform.as_admin().await;
+    let package = package_of_new_app(&platform).await;
+
+    let uploaded = upload(&admin, &package, form(&[("resources", "[]"), ("bits", "zip")])).await;
+    let again = upload(&admin, &package, form(&[("bits", "zip")])).await;
+
+    assert_eq!(uploaded.expect(200)["state"], "READY");
+    assert_eq!(uploaded.body["data"]["checksum"]["type"], "sha256");
+    assert_eq!(
+        again.detail(400),
+        "Bits may be uploaded only once. Create a new package to upload different bits."
+    );
+    assert_eq!(uploads(&platform), 0);
+}
+
+#[tokio::test]
+async fn upload_that_is_cut_leaves_neither_a_file_nor_a_changed_package() {
+    let platform = platform().await;
+    let admin = platform.as_admin().await;
+    let package = package_of_new_app(&platform).await;
+    let mut body = form(&[("bits", &"x".repeat(100_000))]);
+    body.truncate(50_000);
+
+    upload(&admin, &package, body).await.expect(400);
+
+    let shown = admin.get(&format!("/v3/packages/{package}")).await;
+    assert_eq!(shown.expect(200)["state"], "AWAITING_UPLOAD");
+    assert_eq!(uploads(&platform), 0);
+    let second = upload(&admin, &package, form(&[("bits", "zip")])).await;
+    assert_eq!(second.expect(200)["state"], "READY");
+}
+
+#[tokio::test]
+async fn upload_that_is_too_large_or_no_form_is_refused() {
+    let platform = TestPlatform::start_with(|settings| settings.upload_bytes_max = 1 << 20).await;
+    let admin = platform.as_admin().await;
+    let space = to(&platform.space.to_string());
+    let body = json!({ "name": "shop", "relationships": { "space": space } });
+    let app = admin.post("/v3/apps", body).await.guid();
+    let package = new_package(&admin, &app).await;
+
+    let large = upload(&admin, &package, form(&[("bits", &"x".repeat((1 << 20) + 1))])).await;
+    let empty = upload(&admin, &package, form(&[("other", "x")])).await;
+    let resources = upload(&admin, &package, form(&[("resources", "{"), ("bits", "zip")])).await;
+    let path = format!("/v3/packages/{package}/upload");
+    let plain = admin.post(&path, json!({ "bits": 1 })).await;
+
+    assert!(large.detail(422).starts_with("The upload is larger than the 1 MiB"));
+    assert_eq!(empty.detail(422), "Upload must include either resources or bits");
+    assert!(resources.detail(422).starts_with("Resources is not a list of files"));
+    plain.expect(422);
+    assert_eq!(uploads(&platform), 0);
+}
+
+#[tokio::test]
+async fn files_that_are_known_need_not_be_sent() {
+    let platform = platform().await;
+    let admin = platform.as_admin().await;
+    let package = package_of_new_app(&platform).await;
+    let (known, unknown) = ("a".repeat(40), "b".repeat(40));
+    platform.stager.know(&known, 70_000);
+    let file = |sha1: &str, path: &str| json!({ "checksum": { "value": sha1 }, "size_in_bytes": 70_000, "path": path, "mode": "644" });
+
+    let body = json!({ "resources": [file(&known, "a"), file(&unknown, "b")] });
+    let matched = admin.post("/v3/resource_matches", body).await;
+    let list = matched.expect(201)["resources"].to_string();
+    let uploaded = upload(&admin, &package, form(&[("resources", &list)])).await;
+
+    assert_eq!(matched.body["resources"], json!([file(&known, "a")]));
+    assert_eq!(uploaded.expect(200)["state"], "READY");
+    let bad = json!({ "resources": [file("xyz", "a")] });
+    admin.post("/v3/resource_matches", bad).await.expect(422);
+}
+
+#[tokio::test]
+async fn nothing_is_matched_while_the_flag_is_off() {
+    let platform = TestPlatform::start().await;
+    let admin = platform.as_admin().await;
+    let sha1 = "a".repeat(40);
+    platform.stager.know(&sha1, 70_000);
+    admin
+        .patch("/v3/feature_flags/resource_matching", json!({ "enabled": false }))
+        .await
+        .expect(200);
+
+    let file = json!({ "checksum": { "value": sha1 }, "size_in_bytes": 70_000 });
+    let matched = admin.post("/v3/resource_matches", json!({ "resources": [file] })).await;
+
+    assert_eq!(matched.expect(201)["resources"], json!([]));
+}
+
+#[tokio::test]
+async fn copy_has_the_content_of_its_source() {
+    let platform = platform().await;
+    let admin = platform.as_admin().await;
+    let package = package_of_new_app(&platform).await;
+    let uploaded = upload(&admin, &package, form(&[("bits", "zip")])).await;
+    let space = to(&platform.space.to_string());
+    let body = json!({ "name": "copy", "relationships": { "space": space } });
+    let other = admin.post("/v3/apps", body).await.guid();
+
+    let path = format!("/v3/packages?source_guid={package}");
+    let copy = admin.post(&path, json!({ "relationships": { "app": to(&other) } })).await;
+
+    assert_eq!(copy.expect(201)["state"], "READY");
+    assert_eq!(copy.body["data"]["checksum"], uploaded.body["data"]["checksum"]);
+    assert_eq!(copy.body["relationships"]["app"], to(&other));
+}
+
+#[tokio::test]
+async fn package_that_is_not_ready_cannot_be_staged() {
+    let platform = platform().await;
+    let admin = platform.as_admin().await;
+    let package = package_of_new_app(&platform).await;
+
+    let early = admin.post("/v3/builds", json!({ "package": { "guid": package } })).await;
+    let unknown = admin.post("/v3/builds", json!({ "package": { "guid": "none" } })).await;
+
+    // The CLI compares this one as a whole.
+    assert_eq!(early.detail(400), "Bad request: Cannot stage package whose state is not ready.");
+    assert_eq!(
+        unknown.detail(422),
+        "Unable to use package. Ensure that the package exists and you have access to it."
+    );
+}
+
+#[tokio::test]
+async fn interrupted_upload_fails_at_the_next_start() {
+    let platform = TestPlatform::start().await;
+    let admin = platform.as_admin().await;
+    let space = to(&platform.space.to_string());
+    let body = json!({ "name": "shop", "relationships": { "space": space } });
+    let app = admin.post("/v3/apps", body).await.guid();
+    let package = new_package(&admin, &app).await;
+    interrupt(&platform, &package).await;
+    let left = platform.control.settings().uploads_dir.join("left.zip");
+    std::fs::write(left, "zip").unwrap();
+
+    assert_eq!(platform.control.fail_interrupted_uploads().await.unwrap(), 1);
+
+    let shown = admin.get(&format!("/v3/packages/{package}")).await;
+    assert_eq!(shown.expect(200)["state"], "FAILED");
+    assert_eq!(uploads(&platform), 0);
+}
+
+/// Leaves the package as a control process does that is killed while it unpacks.
+async fn interrupt(platform: &TestPlatform, package: &str) {
+    use cupola_domain::packages::{Package, PackageState};
+    use cupola_ports::store::{self, Store};
+
+    let mut tx = platform.store.write(None).await.unwrap();
+    let mut row = store::get::<Package>(&mut *tx, package).await.unwrap().unwrap();
+    row.state = PackageState::ProcessingUpload;
+    store::update(&mut *tx, &row).await.unwrap();
+    tx.commit().await.unwrap();
+}
