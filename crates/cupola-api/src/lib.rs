@@ -33,7 +33,6 @@ mod spaces;
 mod stacks;
 mod uaa;
 mod users;
-mod warnings;
 
 pub use axum::Router;
 use cupola_control::Control;

@@ -115,12 +115,11 @@ impl Control {
         tx: &mut (impl WriteTx + ?Sized),
     ) -> Result<(), store::StoreError> {
         let existing = store::list::<Buildpack>(tx, &Query::all()).await?.items;
-        let mut position = existing.iter().map(|one| one.position).max().unwrap_or(0);
+        let last = existing.iter().map(|one| one.position).max().unwrap_or(0);
         let now = self.ports.clock.now();
         let is_missing =
             |folder: &&&str| !existing.iter().any(|one| one.builtin.as_deref() == Some(**folder));
-        for folder in BUILTIN.iter().filter(is_missing) {
-            position += 1;
+        for (folder, position) in BUILTIN.iter().filter(is_missing).zip(last + 1..) {
             let buildpack = Buildpack {
                 id: BuildpackId::random(),
                 name: format!("{folder}_buildpack"),

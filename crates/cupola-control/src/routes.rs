@@ -74,7 +74,7 @@ impl Control {
         let mut tx = self.write().await?;
         let access = self.access(&mut *tx, caller).await?;
         let (space, org) = self.place_for_new(&mut *tx, &access, new.space).await?;
-        may(&access, &org, access.can_develop(space.id))?;
+        may(&access, &org, access.can_support(space.id))?;
         self.require_flag_or_admin(&mut *tx, caller, "route_creation").await?;
         let query = Query::by("id", new.domain.to_string()).and(usable_by(org.id));
         let Some(domain) = store::first::<Domain>(&mut *tx, &query).await? else {
@@ -166,7 +166,7 @@ impl Control {
             if let Some(other) = store::first::<Route>(tx, &query).await?
                 && other.path != path
             {
-                return Err(ControlError::Unprocessable(address::taken(host, &other.path, domain)));
+                return Err(ControlError::Unprocessable(address::reserved(host, domain)));
             }
         }
         Ok(())
@@ -252,7 +252,7 @@ impl Control {
         let mut tx = self.write().await?;
         let access = self.access(&mut *tx, caller).await?;
         let found = self.readable_route(&mut *tx, &access, id).await?;
-        found.may_change(&access)?;
+        found.may_map(&access)?;
         let event = found.event("audit.route.delete-request", json!({}));
         self.record(&mut *tx, caller.party(), event).await?;
         let job = self.enqueue(&mut *tx, caller, JobInput::DeleteRoute { route: id }).await?;
@@ -282,7 +282,7 @@ impl Control {
         let space = self.readable_space(&mut *tx, &access, space).await?;
         let org = store::get::<Org>(&mut *tx, space.org_id).await?;
         let org = org.ok_or(ControlError::NotFound { noun: "Space" })?;
-        may(&access, &org, access.can_develop(space.id))?;
+        may(&access, &org, access.can_support(space.id))?;
         let input = JobInput::DeleteUnmappedRoutes { space: space.id };
         let job = self.enqueue(&mut *tx, caller, input).await?;
         tx.commit().await?;
@@ -338,6 +338,7 @@ impl FoundRoute {
         may(access, &self.org, access.can_develop(self.space.id))
     }
 
+    /// Making, mapping and deleting routes is part of operating apps.
     fn may_map(&self, access: &Access) -> Result<(), ControlError> {
         may(access, &self.org, access.can_support(self.space.id))
     }

@@ -24,8 +24,8 @@ const VERSION: u32 = 1;
 pub(crate) struct SavedTable {
     directory: Arc<OwnedFd>,
     path: PathBuf,
-    /// Held while the one temporary file is written.
-    writing: Arc<Mutex<()>>,
+    /// Held while the one temporary file is written. True once the file is a successor's.
+    is_given_up: Arc<Mutex<bool>>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -64,7 +64,7 @@ impl SavedTable {
             let path = directory.to_owned();
             SavedTableError::Io { action: "open the directory", path, source: errno.into() }
         })?;
-        Ok(Self { directory: Arc::new(opened), path, writing: Arc::default() })
+        Ok(Self { directory: Arc::new(opened), path, is_given_up: Arc::default() })
     }
 
     pub(crate) fn load(&self) -> Result<Option<RouteTable>, SavedTableError> {
@@ -92,10 +92,21 @@ impl SavedTable {
     }
 
     pub(crate) fn save(&self, table: &RouteTable) -> Result<(), SavedTableError> {
+        let is_given_up = self.is_given_up.lock().unwrap_or_else(PoisonError::into_inner);
+        if *is_given_up { Ok(()) } else { self.write(table) }
+    }
+
+    /// Nothing is saved after this: a save that still waits would overwrite a successor's table.
+    pub(crate) fn save_last(&self, table: &RouteTable) -> Result<(), SavedTableError> {
+        let mut is_given_up = self.is_given_up.lock().unwrap_or_else(PoisonError::into_inner);
+        *is_given_up = true;
+        self.write(table)
+    }
+
+    fn write(&self, table: &RouteTable) -> Result<(), SavedTableError> {
         let envelope = Envelope { format: FORMAT.to_owned(), version: VERSION, table };
         let text = serde_json::to_vec(&envelope)
             .map_err(|error| self.failed("serialize", error.into()))?;
-        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         self.replace(&text).map_err(|source| self.failed("write", source))
     }
 
@@ -137,6 +148,17 @@ mod tests {
 
         assert_eq!((table.epoch, table.version, table.routes.len()), (3, 9, 2));
         assert_eq!(std::fs::read_to_string(directory.path().join(NAME)).unwrap(), GOLDEN_V1);
+    }
+
+    #[test]
+    fn nothing_is_saved_after_the_last_time() {
+        let (_directory, saved) = saved();
+        let later = RouteTable { version: 2, ..RouteTable::default() };
+
+        saved.save_last(&RouteTable { version: 1, ..RouteTable::default() }).unwrap();
+        saved.save(&later).unwrap();
+
+        assert_eq!(saved.load().unwrap().unwrap().version, 1);
     }
 
     #[test]

@@ -6,7 +6,10 @@ use http_body_util::{BodyExt, Full};
 use serde_json::Value;
 use tower::ServiceExt;
 
-use crate::{openapi, platform::{TestPlatform, URL}};
+use crate::{
+    openapi,
+    platform::{TestPlatform, URL},
+};
 
 /// Someone who sends requests.
 #[derive(Clone)]

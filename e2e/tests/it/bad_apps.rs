@@ -98,9 +98,7 @@ fn app_that_eats_its_memory_is_told_to_have_done_so() {
     let why = platform.cupola().ok(&["why", "hungry"]);
     why.says("out of memory: more than its 32 MiB").says("memory peak");
     recent_logs(&cf, "hungry").says("out of memory: it used more than its 32 MiB");
-    wait_for("it to run again", || {
-        (stats(&cf, "hungry")[0]["state"] == "RUNNING").then_some(())
-    });
+    wait_for("it to run again", || (stats(&cf, "hungry")[0]["state"] == "RUNNING").then_some(()));
     assert_eq!(platform.get("hungry", "/").status, 200);
 
     let more = ["-c", "./misfit eat", "-t", "5"];

@@ -48,24 +48,11 @@ fn nothing_is_left_after_down_when_everything_was_killed() {
     assert!(!platform.run_dir().exists());
 }
 
-/// The name of an installation in everything that it sets up.
+/// The name of an installation in everything that it sets up, as its description says.
 fn installation(platform: &Platform) -> String {
-    let names = interfaces_and_tables();
-    let folder = fs::read_dir("/run/cupola-forwarding").unwrap().flatten();
-    let holders = folder.filter_map(|entry| {
-        Some(entry.file_name().to_str()?.strip_prefix("holder-")?.to_owned())
-    });
-    // Others run at the same time; ours is the one that its description names.
-    let description = description(platform);
-    let ours: Vec<String> = holders.filter(|name| description.contains(name.as_str())).collect();
-    assert_eq!(ours.len(), 1, "{ours:?} of {names}");
-    ours[0].clone()
-}
-
-fn description(platform: &Platform) -> String {
-    let files = fs::read_dir(platform.run_dir()).unwrap().flatten();
-    let texts = files.filter_map(|entry| fs::read_to_string(entry.path()).ok());
-    texts.collect()
+    let description = fs::read(platform.run_dir().join("runtime.json")).unwrap();
+    let description: serde_json::Value = serde_json::from_slice(&description).unwrap();
+    description["installation"].as_str().unwrap().to_owned()
 }
 
 fn interfaces_and_tables() -> String {

@@ -41,7 +41,9 @@ impl Load {
     #[track_caller]
     pub fn wait_for_more(&self, count: u64) {
         let wanted = self.answered.load(Ordering::Relaxed) + count;
-        wait_for("more answers", || (self.answered.load(Ordering::Relaxed) >= wanted).then_some(()));
+        wait_for("more answers", || {
+            (self.answered.load(Ordering::Relaxed) >= wanted).then_some(())
+        });
     }
 
     /// Ends it; fails the test if a request failed.

@@ -5,6 +5,13 @@
 mod apps;
 mod bad_apps;
 mod bad_input;
+mod cf_login;
+mod cf_manifest;
+mod cf_operate;
+mod cf_orgs_and_roles;
+mod cf_push_options;
+mod cf_routes;
+mod cf_story;
 mod cli;
 mod cupola_cli;
 mod faults;

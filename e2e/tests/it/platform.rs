@@ -118,9 +118,8 @@ impl Platform {
     /// The processes of this installation in a role: `router`, `shim`.
     pub fn pids(&self, role: &str) -> Vec<u32> {
         let run_dir = self.run_dir.to_str().unwrap();
-        let is_in_role = |line: &str| {
-            line.split('\0').nth(1) == Some(role) && line.contains(run_dir)
-        };
+        let is_in_role =
+            |line: &str| line.split('\0').nth(1) == Some(role) && line.contains(run_dir);
         let processes = command_lines().into_iter().filter(|(_, line)| is_in_role(line));
         processes.map(|(pid, _)| pid).collect()
     }
@@ -152,10 +151,6 @@ impl Platform {
         }
         assert_eq!(ran.code, Some(0), "{ran}");
         ran
-    }
-
-    pub fn binary(&self) -> &Path {
-        &self.binary
     }
 
     pub fn data_dir(&self) -> PathBuf {

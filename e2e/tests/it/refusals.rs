@@ -84,11 +84,8 @@ fn up_refuses_what_it_cannot_work_with() {
 
     let password = beside.folder.path().join("short");
     std::fs::write(&password, "short\n").unwrap();
-    let short = refused(
-        &platform,
-        &beside,
-        &[("--admin-password-file", password.to_str().unwrap())],
-    );
+    let short =
+        refused(&platform, &beside, &[("--admin-password-file", password.to_str().unwrap())]);
     short.says("shorter than 8 characters");
 
     platform.interrupt_control();

@@ -1,1 +1,162 @@
-//! Every sample, pushed as a user would.
+//! Every sample, pushed as a user would: its answer, its logs, scaling, restart and deletion.
+
+use std::fs;
+
+use crate::{
+    apps::{are_all_running, guid, instance_ids, recent_logs, sample_copy},
+    cli::Cli,
+    platform::{Platform, wait_for},
+};
+
+/// A platform with one sample, pushed from its folder with its own manifest.
+struct Pushed {
+    platform: Platform,
+    cf: Cli,
+    name: &'static str,
+}
+
+impl Pushed {
+    fn push(name: &'static str) -> Self {
+        let platform = Platform::start();
+        let folder = sample_copy(&platform, name);
+        let cf = platform.cf_admin().in_directory(folder);
+        cf.ok(&["push"]).says("running").says(&format!("{name}.apps.localhost"));
+        let pushed = Self { platform, cf, name };
+        pushed.answers(&format!("{name} sample"));
+        pushed
+    }
+
+    #[track_caller]
+    fn answers(&self, text: &str) {
+        let answer = self.platform.get(self.name, "/");
+        assert_eq!(answer.status, 200, "{answer:?}");
+        assert!(answer.body.contains(text), "{answer:?}");
+    }
+
+    /// Where every sample behaves the same.
+    fn lives(self) {
+        self.is_logged();
+        self.is_scaled();
+        self.is_restarted();
+        self.delete();
+    }
+
+    fn is_logged(&self) {
+        self.platform.get(self.name, "/a-path-to-look-for");
+        let logs = wait_for("the request in the log", || {
+            let logs = recent_logs(&self.cf, self.name);
+            logs.contains("GET /a-path-to-look-for").then_some(logs)
+        });
+        logs.says("[RTR/0]").says("[STG/0]").says("[CELL/0]").says("[APP/PROC/WEB/0]");
+        self.cf.ok(&["events", self.name]).says("audit.app.create").says("audit.app.start");
+    }
+
+    fn is_scaled(&self) {
+        let first = instance_ids(&self.cf, self.name);
+        self.cf.ok(&["scale", self.name, "-i", "3"]);
+        wait_for("three instances", || {
+            let ids = instance_ids(&self.cf, self.name);
+            (ids.len() == 3 && are_all_running(&self.cf, self.name)).then_some(())
+        });
+        // Scaling leaves those alone that run already.
+        assert_eq!(instance_ids(&self.cf, self.name)[0], first[0]);
+        self.cf.ok(&["app", self.name]).says("3/3").says("#2   running");
+        self.cf.ok(&["scale", self.name, "-i", "1"]);
+        wait_for("one instance", || (instance_ids(&self.cf, self.name) == first).then_some(()));
+    }
+
+    fn is_restarted(&self) {
+        let before = instance_ids(&self.cf, self.name);
+        self.cf.ok(&["restart", self.name]).says("running");
+        assert_ne!(instance_ids(&self.cf, self.name), before);
+        self.answers("sample");
+    }
+
+    fn delete(self) {
+        self.cf.ok(&["delete", self.name, "-r", "-f"]);
+        assert_eq!(self.platform.get(self.name, "/").status, 404);
+        self.cf.ok(&["apps"]).says("No apps found");
+        self.cf.ok(&["routes"]).does_not_say(self.name);
+    }
+}
+
+#[test]
+fn static_site_is_served_as_its_staticfile_says() {
+    let pushed = Pushed::push("static");
+
+    let missing = pushed.platform.get("static", "/not-there");
+    assert_eq!(missing.status, 404, "{missing:?}");
+    assert!(missing.body.contains("404") || missing.body.contains("not"), "{missing:?}");
+    let style = pushed.platform.get("static", "/css/site.css");
+    assert_eq!(style.status, 200, "{style:?}");
+    assert!(style.header("content-type").is_some_and(|kind| kind.starts_with("text/css")));
+    assert!(style.header("strict-transport-security").is_some(), "{style:?}");
+
+    pushed.lives();
+}
+
+#[test]
+fn express_app_is_pushed_and_a_repeat_push_sends_what_changed() {
+    let pushed = Pushed::push("express");
+    let cf = &pushed.cf;
+    let environment = pushed.platform.get("express", "/env").body;
+    let environment: serde_json::Value = serde_json::from_str(&environment).unwrap();
+    assert_eq!(environment["PORT"], "8080", "{environment}");
+    assert!(environment["VCAP_APPLICATION"].as_str().unwrap().contains("express"));
+
+    let again = cf.ok(&["push"]);
+    again.says("All files found in remote cache; nothing to upload.").says("running");
+    assert_eq!(packages(cf, "express"), 2);
+
+    let app = cf.directory.join("app.js");
+    let changed = fs::read_to_string(&app).unwrap().replace("express sample", "changed sample");
+    fs::write(&app, changed).unwrap();
+    cf.ok(&["push"]).says("Uploading files").does_not_say("nothing to upload");
+    pushed.answers("changed sample");
+
+    let before = instance_ids(cf, "express");
+    assert_eq!(pushed.platform.get("express", "/crash").status, 200);
+    wait_for("the instance after the crash", || {
+        (are_all_running(cf, "express") && instance_ids(cf, "express") != before).then_some(())
+    });
+    cf.ok(&["events", "express"]).says("app.crash").says("Exited with status 1");
+    pushed.lives();
+}
+
+fn packages(cf: &Cli, app: &str) -> usize {
+    let answer = cf.json(&format!("/v3/apps/{}/packages", guid(cf, app)));
+    answer["resources"].as_array().unwrap().len()
+}
+
+#[test]
+fn flask_app_is_pushed() {
+    let pushed = Pushed::push("flask");
+
+    let scheme = pushed.platform.get("flask", "/scheme").body;
+    assert!(scheme.contains("flask.apps.localhost"), "{scheme}");
+
+    pushed.lives();
+}
+
+#[test]
+fn go_app_is_pushed() {
+    Pushed::push("go").lives();
+}
+
+#[test]
+fn web_and_worker_run_side_by_side() {
+    let pushed = Pushed::push("worker");
+    let cf = &pushed.cf;
+    cf.ok(&["app", "worker"]).says("type:           web").says("type:           worker");
+    wait_for("a tick", || {
+        let logs = recent_logs(cf, "worker");
+        (logs.contains("[APP/PROC/WORKER/0]") && logs.contains("tick 1")).then_some(())
+    });
+
+    cf.ok(&["scale", "worker", "--process", "worker", "-i", "2"]);
+    wait_for("the second worker's tick", || {
+        recent_logs(cf, "worker").contains("[APP/PROC/WORKER/1]").then_some(())
+    });
+
+    pushed.lives();
+}

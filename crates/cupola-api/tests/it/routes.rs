@@ -62,7 +62,8 @@ async fn bad_routes_are_refused_in_the_words_that_clients_compare() {
             &other,
             "shop",
             "/other",
-            "Route already exists with host 'shop' for domain 'apps.cupola.test'.",
+            "Routes for the host 'shop' and the domain 'apps.cupola.test' have been reserved for \
+             another space. Choose another host.",
         ),
         (&space, "", "", "Missing host. Routes in shared domains must have a host defined."),
         (

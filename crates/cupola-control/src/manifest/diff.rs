@@ -58,7 +58,9 @@ pub(super) fn of_app(
     mut wanted: Map<String, Value>,
     present: Option<&Mapping>,
 ) -> Vec<Difference> {
-    let present = present.map(|map| comparable(map.clone())).unwrap_or_default();
+    let present = present.map(|map| comparable(map.clone()));
+    let has_routes = present.as_ref().map(|app| app.contains_key("routes"));
+    let present = present.unwrap_or_default();
     normalize(&mut wanted);
     let mut differences = Vec::new();
     let has_web = has_web(&wanted);
@@ -68,12 +70,26 @@ pub(super) fn of_app(
         if !COMPARED.contains(&key) && !is_of_web {
             continue;
         }
+        if is_met_already(key, value, has_routes) {
+            continue;
+        }
         let path = format!("/applications/{index}/{key}");
         // What is empty and asks for nothing changes nothing.
         let was = present.get(key).filter(|was| !was.is_null());
         compare(&mut differences, path, was, value, removes_what_is_missing(key));
     }
     differences
+}
+
+/// Wishes for a route of any name change nothing in an app that has routes, and the wish for none
+/// changes nothing in one without. Nothing is known of an app that is not there yet.
+fn is_met_already(key: &str, wanted: &Value, has_routes: Option<bool>) -> bool {
+    match (key, wanted) {
+        ("default-route" | "random-route" | "no-route", Value::Bool(false)) => true,
+        ("default-route" | "random-route", _) => has_routes == Some(true),
+        ("no-route", _) => has_routes == Some(false),
+        _ => false,
+    }
 }
 
 /// The app's own keys, with those of its web process among them, as a manifest may write them.

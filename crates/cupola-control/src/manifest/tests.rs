@@ -167,6 +167,24 @@ fn every_key_of_a_new_app_is_added() {
     assert_eq!(differences.len(), 2);
 }
 
+#[test]
+fn wish_for_routes_that_is_met_is_no_difference() {
+    let told = |wanted: serde_json::Value, present: Option<&serde_yaml_ng::Mapping>| {
+        diff::of_app(0, wanted.as_object().unwrap().clone(), present).len()
+    };
+    let routeless = present_app();
+    let mut routed = present_app();
+    let routes = "[{route: shop.example.com, protocol: http1}]";
+    routed.insert("routes".into(), serde_yaml_ng::from_str(routes).unwrap());
+    let (default, none) = (json!({ "default-route": true }), json!({ "no-route": true }));
+
+    assert_eq!(told(default.clone(), Some(&routed)), 0);
+    assert_eq!(told(default.clone(), Some(&routeless)), 1);
+    assert_eq!(told(default, None), 1);
+    assert_eq!(told(none.clone(), Some(&routeless)), 0);
+    assert_eq!(told(none, Some(&routed)), 1);
+}
+
 fn present_app() -> serde_yaml_ng::Mapping {
     let text = "name: shop\nbuildpacks: [a]\nenv: {N: '1'}\nprocesses:\n- type: web\n  instances: 1\n  memory: 1024M\n";
     serde_yaml_ng::from_str(text).unwrap()

@@ -83,6 +83,16 @@ pub(crate) fn taken(host: &str, path: &str, domain: &Domain) -> String {
     }
 }
 
+/// The sentence for a host that another space has. The CLI would take `Route already exists` for
+/// success, which it is only in the space that has the route.
+pub(crate) fn reserved(host: &str, domain: &Domain) -> String {
+    let name = &domain.name;
+    format!(
+        "Routes for the host '{host}' and the domain '{name}' have been reserved for another space. \
+         Choose another host."
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use cupola_domain::{ids::DomainId, orgs::Metadata, time::Timestamp};

@@ -121,8 +121,7 @@ impl Control {
         tasks.iter().for_each(AbortHandle::abort);
         self.socket.take();
         self.listeners.borrow_mut().clear();
-        // Not later: the file is the successor's then.
-        if let Err(error) = self.saved.save(&self.owner.borrow().table()) {
+        if let Err(error) = self.saved.save_last(&self.owner.borrow().table()) {
             tracing::error!(%error, "the route table is not saved");
         }
         self.session.set(self.session.get() + 1);

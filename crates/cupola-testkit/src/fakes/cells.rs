@@ -1,7 +1,7 @@
 //! Cells whose instances are healthy at once, until a test lets them crash.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{HashMap, HashSet, hash_map::Entry},
     net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -12,7 +12,9 @@ use cupola_domain::{
     instances::ExitCause,
 };
 use cupola_ports::{
-    cells::{ActualInstance, ActualState, CellError, Cells, DesiredInstance, ExitReport, Phase, Usage},
+    cells::{
+        ActualInstance, ActualState, CellError, Cells, DesiredInstance, ExitReport, Phase, Usage,
+    },
     clock::Clock,
 };
 use tokio::sync::watch;
@@ -133,8 +135,8 @@ impl Cells for FakeCells {
         state.instances.retain(|id, _| wanted.contains(id));
         let mut changed = state.instances.len() != before;
         for one in &desired {
-            if !state.instances.contains_key(&one.id) {
-                state.instances.insert(one.id, self.begin(&mut script, one));
+            if let Entry::Vacant(missing) = state.instances.entry(one.id) {
+                missing.insert(self.begin(&mut script, one));
                 changed = true;
             }
         }
