@@ -121,12 +121,14 @@ impl Platform {
         let host = format!("{}.apps.localhost", sample.name);
         let answer = get(self.router, &host, "/")?;
         println!("\n== http://{host}:{}", self.router.port());
-        for line in answer.lines().take(8) {
+        let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+        for line in body.lines().take(8) {
             println!("  {line}");
         }
         println!("-- first log lines");
         let logs = self.client(&["logs", sample.name, "--recent"]).output()?;
-        for line in String::from_utf8_lossy(&logs.stdout).lines().take(6) {
+        let logs = String::from_utf8_lossy(&logs.stdout);
+        for line in logs.lines().filter(|line| !line.contains("[API/")).take(6) {
             println!("  {line}");
         }
         if !answer.contains("200 OK") || !answer.to_lowercase().contains(sample.answer) {

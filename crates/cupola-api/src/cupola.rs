@@ -1,5 +1,7 @@
 //! `/cupola/v1`: what the platform tells beyond the Cloud Foundry API.
 
+use std::time::Duration;
+
 use axum::{
     Json, Router,
     extract::State,
@@ -83,10 +85,13 @@ const fn state(state: InstanceState) -> &'static str {
     }
 }
 
+/// The platform needs a moment to notice an exit; the first real delay is 30 s.
+const AT_ONCE: Duration = Duration::from_secs(10);
+
 fn exit(exit: Exit) -> WhyExit {
     let uptime_s = exit.ended_at.since(exit.started_at).as_secs();
     let reaction = match exit.restart_at {
-        Some(at) if at <= exit.ended_at => "started again at once".to_owned(),
+        Some(at) if at.since(exit.ended_at) < AT_ONCE => "started again at once".to_owned(),
         Some(at) => format!("started again at {at}, after {} crashes in a row", exit.crash_count),
         None => "not started again; `restart` tries anew".to_owned(),
     };

@@ -143,14 +143,26 @@ impl Client {
         content_type: Option<&str>,
         body: Body,
     ) -> anyhow::Result<Answer> {
+        let token = self.login.lock().await.access_token.clone();
+        let authorization = (!token.is_empty()).then(|| format!("bearer {token}"));
+        self.exchange(method, path, content_type, authorization, body).await
+    }
+
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        content_type: Option<&str>,
+        authorization: Option<String>,
+        body: Body,
+    ) -> anyhow::Result<Answer> {
         let mut request = Request::builder().method(method).uri(path);
         request = request.header(header::HOST, self.place.host());
         if let Some(content_type) = content_type {
             request = request.header(header::CONTENT_TYPE, content_type);
         }
-        let token = self.login.lock().await.access_token.clone();
-        if !token.is_empty() {
-            request = request.header(header::AUTHORIZATION, format!("bearer {token}"));
+        if let Some(authorization) = authorization {
+            request = request.header(header::AUTHORIZATION, authorization);
         }
         let request = request.body(body).context("the request cannot be written")?;
         match &self.place {
@@ -191,22 +203,16 @@ impl Client {
     pub(crate) async fn token(&self, form: &[(&str, &str)]) -> anyhow::Result<Value> {
         let pairs = form.iter().map(|(key, value)| format!("{key}={}", encode(value)));
         let body = Bytes::from(pairs.collect::<Vec<_>>().join("&"));
-        // The client `cf` has an empty secret, as in every Cloud Foundry.
         let body = Full::new(body).map_err(|never| match never {}).boxed();
-        let request = self.once_as_client(body).await?;
-        request.checked()?.json()
-    }
-
-    async fn once_as_client(&self, body: Body) -> anyhow::Result<Answer> {
-        let saved = std::mem::take(&mut self.login.lock().await.access_token);
         let form = Some("application/x-www-form-urlencoded");
-        let answer =
-            self.once(Method::POST, "/oauth/token?client_id=cf&client_secret=", form, body);
-        let answer = answer.await;
-        self.login.lock().await.access_token = saved;
-        answer
+        let authorization = Some(AS_CLIENT.to_owned());
+        let answer = self.exchange(Method::POST, "/oauth/token", form, authorization, body);
+        answer.await?.checked()?.json()
     }
 }
+
+/// The client `cf`, whose secret is empty in every Cloud Foundry.
+const AS_CLIENT: &str = "Basic Y2Y6";
 
 impl Place {
     fn parse(login: &Login) -> anyhow::Result<Self> {

@@ -49,7 +49,7 @@ impl Control {
                 }
                 other => other,
             })?;
-        placed.may_develop(&access)?;
+        placed.may_support(&access)?;
         if !matches!(package.state, PackageState::Ready { .. }) {
             let detail = "Cannot stage package whose state is not ready.";
             return Err(ControlError::Refused(detail.to_owned()));

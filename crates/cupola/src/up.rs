@@ -14,6 +14,7 @@ use std::{
 };
 
 use anyhow::Context;
+use cupola_api::Listeners;
 use cupola_control::{Control, InstanceSettings, Loops, Ports, Settings, StagingSettings};
 use cupola_ports::clock::{Clock, SystemClock};
 use cupola_router::{RouterClient, RouterConfig, RouterProcess};
@@ -28,6 +29,7 @@ use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
 };
+use tokio_rustls::TlsAcceptor;
 
 use crate::config::{self, Config, Options};
 
@@ -53,41 +55,55 @@ async fn up(config: Config) -> anyhow::Result<()> {
     host::make_run_dir(&config.run_dir)?;
     let runtime_config = host::runtime_config(&config)?;
     let warnings = host::check(&runtime_config).await?;
-    let listener = bind_api(config.api_addr).await?;
-    let acceptor = tls::acceptor(&config)?;
-
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let store = SqliteStore::open(&config.data_dir.join("cupola.db")).await?;
-    let logs = open_logs(&config, clock.clone()).await?;
-    let router = start_router(&config).await?;
-    let runtime = Runtime::open(runtime_config).await?;
-    let cells = runtime.cells(logs.clone(), clock.clone()).await?;
-    let layers = Arc::new(runtime.layers());
-    let host = host_registry_environment(config::environment(), &HostFiles::read(&config::home()));
-    let settings = settings(&config, host.for_apps());
-    let ports = Ports {
-        store: Arc::new(store),
-        cells: Arc::new(cells),
-        stager: Arc::new(stager(&config, host, &runtime, layers.clone(), clock.clone())?),
-        layers,
-        data_plane: Arc::new(RouterClient::start(router_socket(&config.run_dir))),
-        logs: logs.clone(),
-        clock,
+    let doors = Doors {
+        listener: bind_api(config.api_addr).await?,
+        acceptor: tls::acceptor(&config)?,
+        runtime: Runtime::open(runtime_config).await?,
     };
-    let control = Control::new(ports, settings, admin::token_keys(&config.data_dir)?);
-    let password = admin::bootstrap(&control, &config).await?;
+    let router = start_router(&config).await?;
+    let was_adopted = router.status().borrow().was_adopted;
+    match run_control(&config, doors, open_files, &warnings).await {
+        Ok(()) => {
+            // It goes on without us: only its supervision ends.
+            drop(router);
+            banner::left(&config);
+            Ok(())
+        }
+        Err(error) if was_adopted => Err(error),
+        Err(error) => {
+            // A start that failed leaves nothing that it began.
+            router.stop(STOP_MAX).await?;
+            Err(error)
+        }
+    }
+}
+
+/// What control needs of the machine, taken before anything is started that outlives it.
+struct Doors {
+    listener: TcpListener,
+    acceptor: Option<TlsAcceptor>,
+    runtime: Runtime,
+}
+
+/// Runs control until SIGTERM or Ctrl-C.
+async fn run_control(
+    config: &Config,
+    doors: Doors,
+    open_files: u64,
+    warnings: &[String],
+) -> anyhow::Result<()> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let logs = open_logs(config, clock.clone()).await?;
+    let control = control(config, &doors.runtime, logs.clone(), clock).await?;
+    let password = admin::bootstrap(&control, config).await?;
     control.fail_interrupted_uploads().await?;
 
     let (stop, stopped) = watch::channel(false);
     let loops = Loops::start(&control, stopped.clone()).await?;
-    let admin_socket = admin::bind_socket(&config.run_dir)?;
-    let admin = control.admin_caller().await?;
-    let api = tokio::spawn(cupola_api::serve(
-        cupola_api::router(control.clone()),
-        cupola_api::Listeners { tcp: listener, tls: acceptor, admin: (admin_socket, admin) },
-        stopped,
-    ));
-    banner::up(&config, &password, open_files, &warnings);
+    let admin = (admin::bind_socket(&config.run_dir)?, control.admin_caller().await?);
+    let listeners = Listeners { tcp: doors.listener, tls: doors.acceptor, admin };
+    let api = tokio::spawn(cupola_api::serve(cupola_api::router(control), listeners, stopped));
+    banner::up(config, &password, open_files, warnings);
     wait_for_end().await?;
 
     stop.send_replace(true);
@@ -99,9 +115,31 @@ async fn up(config: Config) -> anyhow::Result<()> {
         tracing::warn!("some requests did not end within {} s", STOP_MAX.as_secs());
     }
     logs.close().await;
-    drop(router);
-    banner::left(&config);
     Ok(())
+}
+
+/// The use cases on this machine's adapters.
+async fn control(
+    config: &Config,
+    runtime: &Runtime,
+    logs: Arc<SqliteLogs>,
+    clock: Arc<dyn Clock>,
+) -> anyhow::Result<Control> {
+    let store = SqliteStore::open(&config.data_dir.join("cupola.db")).await?;
+    let cells = runtime.cells(logs.clone(), clock.clone()).await?;
+    let layers = Arc::new(runtime.layers());
+    let host = host_registry_environment(config::environment(), &HostFiles::read(&config::home()));
+    let settings = settings(config, host.for_apps());
+    let ports = Ports {
+        store: Arc::new(store),
+        cells: Arc::new(cells),
+        stager: Arc::new(stager(config, host, runtime, layers.clone(), clock.clone())?),
+        layers,
+        data_plane: Arc::new(RouterClient::start(router_socket(&config.run_dir))),
+        logs,
+        clock,
+    };
+    Ok(Control::new(ports, settings, admin::token_keys(&config.data_dir)?))
 }
 
 async fn bind_api(addr: SocketAddr) -> anyhow::Result<TcpListener> {

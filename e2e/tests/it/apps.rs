@@ -106,3 +106,27 @@ pub fn are_all_running(cf: &Cli, app: &str) -> bool {
 pub fn recent_logs(cf: &Cli, app: &str) -> Ran {
     cf.ok(&["logs", app, "--recent"])
 }
+
+/// Every line of an app's log, however many there are.
+pub fn whole_log(cf: &Cli, app: &str) -> String {
+    use base64::{Engine, prelude::BASE64_STANDARD};
+    let app = guid(cf, app);
+    let (mut log, mut next) = (String::new(), 0_i64);
+    loop {
+        let path = format!("/api/v1/read/{app}?limit=1000&start_time={next}");
+        let page = cf.ok(&["curl", &path]).stdout;
+        let page: serde_json::Value = serde_json::from_str(&page).unwrap();
+        let batch = page["envelopes"]["batch"].as_array().cloned().unwrap_or_default();
+        for envelope in &batch {
+            let payload = envelope["log"]["payload"].as_str().unwrap_or_default();
+            log.push_str(&String::from_utf8_lossy(&BASE64_STANDARD.decode(payload).unwrap()));
+            log.push('\n');
+        }
+        match batch.last() {
+            Some(last) if batch.len() == 1000 => {
+                next = last["timestamp"].as_str().unwrap().parse::<i64>().unwrap() + 1;
+            }
+            _ => return log,
+        }
+    }
+}

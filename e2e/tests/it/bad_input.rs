@@ -110,11 +110,6 @@ fn mistakes_are_told_and_leave_nothing_half_made() {
     cf.fails(&["create-route", "no.such.domain"]).says("no.such.domain");
     cf.ok(&["push", "first", "-p", path, "--no-start"]);
     cf.fails(&["scale", "first", "--process", "nothing", "-i", "2"]).says("nothing");
-    cf.ok(&["create-org", "other"]);
-    cf.ok(&["create-space", "else", "-o", "other"]);
-    cf.ok(&["target", "-o", "other", "-s", "else"]);
-    cf.fails(&["create-route", "apps.localhost", "--hostname", "first"]);
-    cf.ok(&["target", "-o", "default", "-s", "dev"]);
     let broken = files(&platform, "broken", &[("package.json", "{ this is no JSON")]);
     cf.fails(&["push", "broken", "-p", broken.to_str().unwrap(), "-b", "nodejs_buildpack"])
         .says("BuildpackCompileFailed");

@@ -56,7 +56,7 @@ fn cf_user_logs_in_targets_changes_the_password_and_logs_out() {
 
     vera.types("logout").says("Logging out vera").says("OK");
     vera.is_refused("target").says("Not logged in");
-    vera.is_refused("curl /v3/apps --fail").says("Not logged in");
+    vera.is_refused("apps").says("Not logged in");
 }
 
 #[test]

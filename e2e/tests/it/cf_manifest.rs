@@ -87,7 +87,7 @@ fn cf_manifest_of_several_apps_and_processes_is_compared_and_applied() {
     let other = TWO_APPS.replace("blue", "red").replace("instances: 2", "instances: 1");
     let changed = push(&platform, &cf, &other, &["front"]);
     assert_eq!(changed.code, Some(0), "{changed}");
-    let expected = ["- COLOUR: blue", "+ COLOUR: red", "- - instances: 2", "+ - instances: 1"];
+    let expected = ["- COLOUR: blue", "+ COLOUR: red", "- instances: 2", "+ instances: 1"];
     let told = changes(&changed);
     for line in expected {
         assert!(told.iter().any(|change| change == line), "`{line}` is not in {told:#?}");

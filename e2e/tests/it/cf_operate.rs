@@ -41,7 +41,7 @@ fn cf_app_is_looked_at_scaled_stopped_started_and_deleted() {
     cf.types("start shop").says("App 'shop' is already started.");
     assert_eq!(platform.get("shop", "/").status, 200);
     cf.types("restart shop").says("Stopping app").says("#0   running");
-    cf.types("restage shop").says("Staging app and tracing logs").says("#0   running");
+    cf.types("restage shop").says("Staging app and tracing logs").says("running");
     assert_eq!(platform.get("shop", "/").status, 200);
 
     cf.types("rename shop store").says("OK");

@@ -20,9 +20,10 @@ fn an_app_lives_its_life_by_cupola_alone() {
     assert!(platform.get("hello", "/env").body.contains("COLOUR"));
     cupola.ok(&["env", "hello", "--unset", "COLOUR"]).does_not_say("COLOUR");
     cupola.ok(&["scale", "hello", "--instances", "2"]).says("2 instances");
-    cupola.ok(&["map-route", "hello", "other.apps.localhost/deep"]);
-    cupola.ok(&["routes"]).says("other.apps.localhost/deep");
-    assert_eq!(platform.get("other", "/deep/").status, 200);
+    cupola.ok(&["map-route", "hello", "other.apps.localhost"]);
+    cupola.ok(&["map-route", "hello", "third.apps.localhost/deep"]);
+    cupola.ok(&["routes"]).says("other.apps.localhost").says("third.apps.localhost/deep");
+    assert_eq!(platform.get("other", "/").status, 200);
     cupola.ok(&["stop", "hello"]);
     assert_eq!(platform.get("hello", "/").status, 503);
     cupola.ok(&["start", "hello"]);

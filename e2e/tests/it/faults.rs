@@ -9,6 +9,7 @@ use std::{
 use crate::{
     apps::{
         are_all_running, binary_app, guid, instance_ids, misfit, push, push_misfit, recent_logs,
+        whole_log,
     },
     cli::Cli,
     load::Load,
@@ -18,7 +19,7 @@ use crate::{
 /// Waits until the log of an app has a line with this text.
 #[track_caller]
 fn wait_for_line(cf: &Cli, app: &str, text: &str) {
-    wait_for(text, || recent_logs(cf, app).contains(text).then_some(()));
+    wait_for(text, || whole_log(cf, app).contains(text).then_some(()));
 }
 
 #[test]
@@ -125,7 +126,7 @@ fn push_works_after_control_was_killed_in_the_middle_of_one() {
     push_misfit(&platform, &cf, "old", &[]);
     let folder = misfit(&platform, "new");
 
-    for moment in ["Packaging files", "Staging app", "Waiting for app to start"] {
+    for moment in ["Waiting for API to complete", "Staging app", "Waiting for app to start"] {
         let arguments = ["push", "new", "-p", folder.to_str().unwrap(), "-b", "binary_buildpack"];
         let mut child = cf.command(&arguments).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
         let child = child.as_mut().unwrap();

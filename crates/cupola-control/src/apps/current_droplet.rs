@@ -33,7 +33,7 @@ impl Control {
         let mut tx = self.write().await?;
         let access = self.access(&mut *tx, caller).await?;
         let mut placed = self.readable_app(&mut *tx, &access, id).await?;
-        placed.may_develop(&access)?;
+        placed.may_support(&access)?;
         let droplet = match droplet {
             Some(droplet) => store::get::<Droplet>(&mut *tx, droplet).await?,
             None => None,

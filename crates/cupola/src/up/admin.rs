@@ -25,9 +25,9 @@ pub(super) enum Password {
     Read,
 }
 
-/// Letters and digits that are hard to mistake for each other; 64 of them, so that a random byte
-/// picks one without bias.
-const ALPHABET: &[u8; 64] = b"abcdefghijkmnopqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789_-.~+=%";
+/// Letters and digits that are hard to mistake for each other and mean nothing to a shell or a
+/// command line; 32 of them, so that a random byte picks one without bias.
+const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
 const LENGTH: usize = 24;
 
 /// Makes what a first start makes; later starts make only what is missing.
@@ -85,7 +85,7 @@ pub(super) fn token_keys(data_dir: &Path) -> anyhow::Result<TokenKeys> {
 fn generate() -> anyhow::Result<String> {
     let mut bytes = [0; LENGTH];
     getrandom::fill(&mut bytes).context("the host has no random bytes")?;
-    Ok(bytes.iter().map(|byte| char::from(ALPHABET[usize::from(byte % 64)])).collect())
+    Ok(bytes.iter().map(|byte| char::from(ALPHABET[usize::from(byte % 32)])).collect())
 }
 
 fn read(path: &Path) -> anyhow::Result<String> {
