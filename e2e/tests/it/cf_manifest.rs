@@ -155,7 +155,6 @@ fn cf_manifest_that_cannot_be_is_refused_and_makes_nothing() {
         ("env: {VCAP_X: y}", "VCAP_"),
         ("services: [database]", "Services cannot be bound"),
         ("sidecars: [{name: s, process_types: [web], command: x}]", "Sidecars cannot be run"),
-        ("random-route: perhaps", "Random-route must be a boolean"),
         ("metadata: {labels: [a]}", "labels"),
     ];
     for (line, told) in wrong {

@@ -183,16 +183,18 @@ fn cf_roles_decide_who_sees_and_changes_apps_and_routes() {
     crowd.only(&all, "get-health-check victim");
     crowd.only(&all, "labels app victim");
 
-    for line in [
-        "scale victim -i 1",
-        "restart-app-instance victim 0",
-        "restart victim",
-        "restage victim",
-        "map-route victim apps.localhost --hostname spare",
-        "unmap-route victim apps.localhost --hostname spare",
-    ] {
+    for line in
+        ["scale victim -i 1", "restart-app-instance victim 0", "restart victim", "restage victim"]
+    {
         crowd.only(&operators, line);
     }
+    let (map, unmap) = (
+        "map-route victim apps.localhost --hostname spare",
+        "unmap-route victim apps.localhost --hostname spare",
+    );
+    crowd.only_after(|| drop(admin.run(&words(unmap))), &operators, map);
+    crowd.only_after(|| drop(admin.run(&words(map))), &operators, unmap);
+    crowd.hidden(map);
     // What is so already is not asked for, so that it is undone before each.
     let (make, delete) = (
         "create-route apps.localhost --hostname extra",

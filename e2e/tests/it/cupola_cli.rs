@@ -1,6 +1,9 @@
 //! `cupola`, for those without `cf`: as the administrator of the machine, and logged in.
 
-use crate::{apps::binary_app, platform::Platform};
+use crate::{
+    apps::binary_app,
+    platform::{Platform, wait_for},
+};
 
 #[test]
 fn an_app_lives_its_life_by_cupola_alone() {
@@ -25,7 +28,9 @@ fn an_app_lives_its_life_by_cupola_alone() {
     cupola.ok(&["routes"]).says("other.apps.localhost").says("third.apps.localhost/deep");
     assert_eq!(platform.get("other", "/").status, 200);
     cupola.ok(&["stop", "hello"]);
-    assert_eq!(platform.get("hello", "/").status, 503);
+    wait_for("the route to answer no more", || {
+        (platform.get("hello", "/").status == 503).then_some(())
+    });
     cupola.ok(&["start", "hello"]);
     assert_eq!(platform.get("hello", "/").status, 200);
     cupola.ok(&["why", "hello"]).says("web/0 running");

@@ -126,7 +126,7 @@ fn push_works_after_control_was_killed_in_the_middle_of_one() {
     push_misfit(&platform, &cf, "old", &[]);
     let folder = misfit(&platform, "new");
 
-    for moment in ["Waiting for API to complete", "Staging app", "Waiting for app to start"] {
+    for moment in ["Waiting for API to complete", "Staging app", "Waiting for app"] {
         let arguments = ["push", "new", "-p", folder.to_str().unwrap(), "-b", "binary_buildpack"];
         let mut child = cf.command(&arguments).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
         let child = child.as_mut().unwrap();
