@@ -1,3 +1,5 @@
+//! What instances and builds are started with, as tables.
+
 use std::time::Duration;
 
 use cupola_domain::{

@@ -1,3 +1,5 @@
+//! Manifests that are read, refused, compared and written back.
+
 use serde_json::json;
 
 use super::{parse::manifest, *};

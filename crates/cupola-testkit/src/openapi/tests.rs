@@ -1,3 +1,5 @@
+//! The checker against the examples of the contract itself.
+
 use serde_json::json;
 
 use super::*;
