@@ -80,5 +80,5 @@ fn shellcheck() -> anyhow::Result<()> {
     let listed = crate::run::output("git", &["grep", "-lE", "^#!.*\\b(ba)?sh\\b"]);
     let listed = listed.context("git grep found no script: this check is broken")?;
     let scripts: Vec<&str> = listed.lines().collect();
-    run(command("shellcheck", &["--external-sources"]).args(scripts))
+    run(command("shellcheck", &["--external-sources", "--source-path=SCRIPTDIR"]).args(scripts))
 }
