@@ -265,7 +265,7 @@ async fn every_operation_needs_a_token_and_is_in_the_tables() {
         if ["/", "/v3", "/v3/info"].contains(&template.as_str()) {
             continue;
         }
-        let path = template.replace('{', "").replace('}', "");
+        let path = template.replace(['{', '}'], "");
         let method = Method::from_bytes(method.as_bytes()).unwrap();
         let answer = anonymous.send_json(method, &path, &json!({})).await;
         let is_there = answer.body["errors"][0]["code"] != 10000;
