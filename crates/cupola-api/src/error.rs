@@ -65,3 +65,67 @@ pub(crate) async fn unknown_request() -> ApiFailure {
         detail: "Unknown request".to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{fmt::Write, path::Path};
+
+    use cupola_ports::store::StoreError;
+
+    use super::*;
+
+    const INTRODUCTION: &str = "\
+# Errors of the v3 API
+
+Written by a test of `cupola-api` from the table in `src/error.rs`; do not edit it by hand.
+Code and title are Cloud Foundry's. The detail says what is wrong and what to do next.
+
+| status | code | title | when, or an example of the detail |
+| --- | --- | --- | --- |
+";
+
+    /// One error of every kind.
+    fn every_kind() -> Vec<ApiFailure> {
+        let text = |text: &str| text.to_owned();
+        let outside = || ControlError::Outside {
+            action: "reading the log",
+            source: "the disk is gone".into(),
+        };
+        let errors = vec![
+            ControlError::NotAuthenticated { detail: "Authentication error" },
+            ControlError::InvalidToken,
+            ControlError::NotAuthorized,
+            ControlError::FeatureDisabled { flag: "user_org_creation", message: None },
+            ControlError::NotFound { noun: "App" },
+            ControlError::BadQuery(text("Unknown query parameter(s): 'colour'")),
+            ControlError::BadRequest(text("Request invalid due to parse error")),
+            ControlError::Refused(text("Cannot stage package whose state is not ready.")),
+            ControlError::BitsUploadedAlready,
+            ControlError::Unprocessable(text("Name can't be blank")),
+            ControlError::NameTaken { detail: text("Organization 'acme' already exists.") },
+            ControlError::Conflict(text("another operation on the same thing goes on")),
+            ControlError::Busy(text("the platform has reached a limit; try again later")),
+            ControlError::Store(StoreError::Database("the disk is full".into())),
+            outside(),
+        ];
+        errors.into_iter().map(ApiFailure::from).collect()
+    }
+
+    #[tokio::test]
+    async fn table_of_errors_in_the_documentation_is_the_one_in_the_code() {
+        let mut failures = every_kind();
+        failures.push(unknown_request().await);
+        failures.sort_by_key(|failure| (failure.status, failure.code));
+        let mut table = INTRODUCTION.to_owned();
+        for ApiFailure { status, code, title, detail } in failures {
+            writeln!(table, "| {} | {code} | {title} | {detail} |", status.as_u16()).unwrap();
+        }
+
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/errors.md");
+        let written = std::fs::read_to_string(&file).unwrap_or_default();
+        if written != table {
+            std::fs::write(&file, &table).unwrap();
+            panic!("docs/errors.md was out of date; it is written anew and wants to be committed");
+        }
+    }
+}

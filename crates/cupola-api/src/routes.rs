@@ -196,7 +196,7 @@ async fn delete_unmapped(
     Id(space): Id<SpaceId>,
     mut query: ListQuery,
 ) -> Result<Response, ApiFailure> {
-    api.control.check_may_develop(&caller, space).await?;
+    api.control.check_may_delete_routes(&caller, space).await?;
     if query.take("unmapped").is_none_or(|text| text != "true") {
         let detail = "Mass delete not supported for routes. \
                       Use 'unmapped=true' parameter to delete all unmapped routes.";

@@ -71,12 +71,12 @@ impl PlacedApp {
         may(access, &self.org, access.can_develop(self.space.id))
     }
 
-    /// Refuses callers who may not start, stop, scale and map.
+    /// Refuses callers who may not start, stop, scale, stage, configure and map.
     pub(crate) fn may_support(&self, access: &Access) -> Result<(), ControlError> {
         may(access, &self.org, access.can_support(self.space.id))
     }
 
-    /// Refuses callers who may not see environments and droplets.
+    /// Refuses callers who may not see commands and manifests.
     pub(crate) fn may_read_secrets(&self, access: &Access) -> Result<(), ControlError> {
         may(access, &self.org, access.can_read_secrets(self.space.id))
     }

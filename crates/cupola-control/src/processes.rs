@@ -143,7 +143,7 @@ impl Control {
         let mut tx = self.write().await?;
         let access = self.access(&mut *tx, caller).await?;
         let (placed, mut process) = self.readable_process(&mut *tx, &access, &process).await?;
-        placed.may_develop(&access)?;
+        placed.may_support(&access)?;
         self.change_process(&mut *tx, caller, &placed, &mut process, change).await?;
         let shown = self.with_command(&mut *tx, &access, placed, process).await?;
         tx.commit().await?;

@@ -271,6 +271,30 @@ impl Control {
         Ok(Vec::new())
     }
 
+    /// Whether the caller may delete the routes of a space. Asked before the rest of a request is
+    /// looked at, so that those who may not learn nothing else.
+    pub async fn check_may_delete_routes(
+        &self,
+        caller: &Caller,
+        space: SpaceId,
+    ) -> Result<(), ControlError> {
+        self.operable_space(&mut *self.read().await?, caller, space).await
+    }
+
+    /// Refuses callers who may not operate what is in the space.
+    async fn operable_space(
+        &self,
+        tx: &mut (impl ReadTx + ?Sized),
+        caller: &Caller,
+        space: SpaceId,
+    ) -> Result<(), ControlError> {
+        let access = self.access(tx, caller).await?;
+        let space = self.readable_space(tx, &access, space).await?;
+        let org = store::get::<Org>(tx, space.org_id).await?;
+        let org = org.ok_or(ControlError::NotFound { noun: "Space" })?;
+        may(&access, &org, access.can_support(space.id))
+    }
+
     /// Begins to delete the routes of a space that lead nowhere.
     pub async fn delete_unmapped_routes(
         &self,
@@ -278,12 +302,8 @@ impl Control {
         space: SpaceId,
     ) -> Result<Job, ControlError> {
         let mut tx = self.write().await?;
-        let access = self.access(&mut *tx, caller).await?;
-        let space = self.readable_space(&mut *tx, &access, space).await?;
-        let org = store::get::<Org>(&mut *tx, space.org_id).await?;
-        let org = org.ok_or(ControlError::NotFound { noun: "Space" })?;
-        may(&access, &org, access.can_support(space.id))?;
-        let input = JobInput::DeleteUnmappedRoutes { space: space.id };
+        self.operable_space(&mut *tx, caller, space).await?;
+        let input = JobInput::DeleteUnmappedRoutes { space };
         let job = self.enqueue(&mut *tx, caller, input).await?;
         tx.commit().await?;
         Ok(job)

@@ -183,9 +183,16 @@ fn cf_roles_decide_who_sees_and_changes_apps_and_routes() {
     crowd.only(&all, "get-health-check victim");
     crowd.only(&all, "labels app victim");
 
-    for line in
-        ["scale victim -i 1", "restart-app-instance victim 0", "restart victim", "restage victim"]
-    {
+    for line in [
+        "scale victim -i 1",
+        "restart-app-instance victim 0",
+        "restart victim",
+        "restage victim",
+        "env victim",
+        "set-env victim KEY value",
+        "unset-env victim KEY",
+        "set-health-check victim port",
+    ] {
         crowd.only(&operators, line);
     }
     let (map, unmap) = (
@@ -215,10 +222,6 @@ fn cf_roles_decide_who_sees_and_changes_apps_and_routes() {
     let push_again =
         format!("push victim -p {folder} -b binary_buildpack -m 32M -k 64M --no-start");
     for line in [
-        "env victim",
-        "set-env victim KEY value",
-        "unset-env victim KEY",
-        "set-health-check victim port",
         "set-label app victim team=red",
         "unset-label app victim team",
         "create-app-manifest victim -p /dev/null",
@@ -232,7 +235,8 @@ fn cf_roles_decide_who_sees_and_changes_apps_and_routes() {
         cf.is_refused("delete -f victim").says(FORBIDDEN);
     }
     crowd.hidden("delete -f victim");
-    admin.types("app victim").says("victim.apps.localhost").says("#0   running");
+    // The developer's push with `--no-start` stopped it; nobody else did more.
+    admin.types("start victim").says("victim.apps.localhost").says("#0   running");
     crowd.developer.types("delete -f -r victim").says("OK");
 }
 

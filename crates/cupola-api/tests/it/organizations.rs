@@ -1,9 +1,11 @@
 //! Organisations.
 
 use cupola_domain::{
+    apps::{App, AppState},
     ids::OrgId,
     roles::{RoleKind, RoleScope},
 };
+use cupola_ports::store::{self, Store};
 use cupola_testkit::TestPlatform;
 use insta::assert_snapshot;
 use serde_json::json;
@@ -200,4 +202,31 @@ async fn events_of_other_organisations_are_not_seen() {
     assert_eq!(ours.get(&path).await.expect(200)["pagination"]["total_results"], 0);
     let unseen = ours.get(&format!("/v3/audit_events/{event}")).await;
     assert_eq!(unseen.detail(404), "Event not found");
+}
+
+#[tokio::test]
+async fn usage_counts_what_is_started() {
+    let platform = TestPlatform::start().await;
+    let admin = platform.as_admin().await;
+    let space = json!({ "data": { "guid": platform.space.to_string() } });
+    let new = json!({ "name": "web", "relationships": { "space": space } });
+    let app = admin.post("/v3/apps", new).await.guid();
+    let scale = format!("/v3/apps/{app}/processes/web/actions/scale");
+    admin.post(&scale, json!({ "instances": 3, "memory_in_mb": 128 })).await.expect(202);
+    let org = format!("/v3/organizations/{}/usage_summary", platform.org);
+    let space = format!("/v3/spaces/{}/usage_summary", platform.space);
+
+    let stopped = admin.get(&org).await;
+    assert_eq!(stopped.expect(200)["usage_summary"]["started_instances"], 0);
+    let mut tx = platform.store.write(None).await.unwrap();
+    let mut row = store::get::<App>(&mut *tx, &app).await.unwrap().unwrap();
+    row.desired = AppState::Started;
+    store::update(&mut *tx, &row).await.unwrap();
+    tx.commit().await.unwrap();
+
+    for path in [org, space] {
+        let started = admin.get(&path).await;
+        assert_eq!(started.expect(200)["usage_summary"]["started_instances"], 3);
+        assert_eq!(started.body["usage_summary"]["memory_in_mb"], 384);
+    }
 }

@@ -67,7 +67,7 @@ impl Control {
         let mut tx = self.write().await?;
         let access = self.access(&mut *tx, caller).await?;
         let mut placed = self.readable_app(&mut *tx, &access, id).await?;
-        placed.may_develop(&access)?;
+        placed.may_support(&access)?;
         change_environment(&mut placed.app, change, "Var")?;
         self.update_app_row(&mut *tx, &mut placed.app).await?;
         // Values are secrets: the event tells that they changed and not how.
@@ -82,7 +82,8 @@ impl Control {
         let mut tx = self.read().await?;
         let access = self.access(&mut *tx, caller).await?;
         let placed = self.readable_app(&mut *tx, &access, id).await?;
-        placed.may_read_secrets(&access)?;
+        // What users have set is for supporters too; credentials of services would not be.
+        placed.may_support(&access)?;
         self.require_flag_or_admin(&mut *tx, caller, "env_var_visibility").await?;
         self.require_flag_or_admin(&mut *tx, caller, "space_developer_env_var_visibility").await?;
         Ok(placed.app)
