@@ -110,7 +110,8 @@ fn postgres() -> anyhow::Result<()> {
 
 /// Builds the `cf` CLI once and returns where it is.
 pub(crate) fn cf() -> anyhow::Result<PathBuf> {
-    let cf = tools().join(format!("cf-{CF_VERSION}"));
+    // Its hints name the program as it is called, and users call it `cf`.
+    let cf = tools().join(format!("cf-{CF_VERSION}")).join("cf");
     if !cf.is_file() {
         println!("building the cf CLI {CF_VERSION}");
         let flags = format!("-X code.cloudfoundry.org/cli/v8/version.binaryVersion={CF_VERSION}");

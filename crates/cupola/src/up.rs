@@ -18,7 +18,7 @@ use cupola_api::Listeners;
 use cupola_control::{Control, InstanceSettings, Loops, Ports, Settings, StagingSettings};
 use cupola_ports::clock::{Clock, SystemClock};
 use cupola_router::{RouterClient, RouterConfig, RouterProcess};
-use cupola_runtime::{NativeLayers, Runtime};
+use cupola_runtime::{NativeLayers, Runtime, RuntimeConfig};
 use cupola_signals::{LogLimits, SqliteLogs};
 use cupola_staging::{
     BuildpackStager, HostEnvironment, HostFiles, StagerConfig, host_registry_environment,
@@ -58,7 +58,7 @@ async fn up(config: Config) -> anyhow::Result<()> {
     let doors = Doors {
         listener: bind_api(config.api_addr).await?,
         acceptor: tls::acceptor(&config)?,
-        runtime: Runtime::open(runtime_config).await?,
+        runtime_config,
     };
     let router = start_router(&config).await?;
     let was_adopted = router.status().borrow().was_adopted;
@@ -78,11 +78,11 @@ async fn up(config: Config) -> anyhow::Result<()> {
     }
 }
 
-/// What control needs of the machine, taken before anything is started that outlives it.
+/// What control needs of the machine, checked before anything is started that outlives it.
 struct Doors {
     listener: TcpListener,
     acceptor: Option<TlsAcceptor>,
-    runtime: Runtime,
+    runtime_config: RuntimeConfig,
 }
 
 /// Runs control until SIGTERM or Ctrl-C.
@@ -94,7 +94,7 @@ async fn run_control(
 ) -> anyhow::Result<()> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let logs = open_logs(config, clock.clone()).await?;
-    let control = control(config, &doors.runtime, logs.clone(), clock).await?;
+    let control = control(config, doors.runtime_config, logs.clone(), clock).await?;
     let password = admin::bootstrap(&control, config).await?;
     control.fail_interrupted_uploads().await?;
 
@@ -118,14 +118,15 @@ async fn run_control(
     Ok(())
 }
 
-/// The use cases on this machine's adapters.
+/// The use cases on this machine's adapters. The runtime comes last: it is what changes the machine.
 async fn control(
     config: &Config,
-    runtime: &Runtime,
+    runtime_config: RuntimeConfig,
     logs: Arc<SqliteLogs>,
     clock: Arc<dyn Clock>,
 ) -> anyhow::Result<Control> {
     let store = SqliteStore::open(&config.data_dir.join("cupola.db")).await?;
+    let runtime = Runtime::open(runtime_config).await?;
     let cells = runtime.cells(logs.clone(), clock.clone()).await?;
     let layers = Arc::new(runtime.layers());
     let host = host_registry_environment(config::environment(), &HostFiles::read(&config::home()));
@@ -133,7 +134,7 @@ async fn control(
     let ports = Ports {
         store: Arc::new(store),
         cells: Arc::new(cells),
-        stager: Arc::new(stager(config, host, runtime, layers.clone(), clock.clone())?),
+        stager: Arc::new(stager(config, host, &runtime, layers.clone(), clock.clone())?),
         layers,
         data_plane: Arc::new(RouterClient::start(router_socket(&config.run_dir))),
         logs,
