@@ -12,7 +12,7 @@ use std::{
     },
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -44,6 +44,9 @@ pub(crate) struct LayerStore {
     /// Whether the data directory's file system takes id-mapped mounts.
     pub(crate) idmapped: bool,
     uid_base: u32,
+    /// Held while a layer is put in its place or taken away: two containers may freeze the same
+    /// content at once.
+    placing: Arc<Mutex<()>>,
 }
 
 impl LayerStore {
@@ -62,7 +65,7 @@ impl LayerStore {
                  layers are copied once more"
             );
         }
-        Ok(Self { paths, idmapped, uid_base })
+        Ok(Self { paths, idmapped, uid_base, placing: Arc::default() })
     }
 
     fn folder(&self, digest: &LayerDigest) -> PathBuf {
@@ -134,6 +137,7 @@ impl LayerStore {
     ) -> Result<FrozenLayer, RuntimeError> {
         let folder = self.folder(&record.digest);
         records::write(&unfinished.join(RECORD), record)?;
+        let _placing = self.placing.lock().unwrap_or_else(PoisonError::into_inner);
         if folder.exists() {
             let _ = fs::remove_dir_all(unfinished);
             // It counts as young again, so that `retain` does not take it from its new droplet.
@@ -185,6 +189,7 @@ impl LayerStore {
             if used.contains(&record.digest) || !is_old || is_mounted {
                 continue;
             }
+            let _placing = self.placing.lock().unwrap_or_else(PoisonError::into_inner);
             // Renamed first: a layer is there whole or not at all.
             let doomed = self.paths.layers_unfinished().join(record.digest.hex());
             fs::rename(entry.path(), &doomed).doing(|| "remove a layer".to_owned())?;

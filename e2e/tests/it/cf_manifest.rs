@@ -74,7 +74,7 @@ fn cf_manifest_of_several_apps_and_processes_is_compared_and_applied() {
     assert_eq!(platform.get("front", "/").status, 200);
     assert_eq!(platform.get("shared", "/front").status, 404, "the sample has no such page");
     assert!(platform.get("shared", "/front").body.contains("try /"));
-    assert_eq!(platform.get("back", "/").status, 404);
+    platform.wait_for_status("back", 404);
 
     // The same again: nothing is different, and nothing is sent.
     let again = push(&platform, &cf, TWO_APPS, &[]);

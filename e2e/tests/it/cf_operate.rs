@@ -37,10 +37,10 @@ fn cf_app_is_looked_at_scaled_stopped_started_and_deleted() {
         (platform.get("shop", "/").status != 200).then_some(())
     });
     cf.types("apps").says("stopped").says("web:0/2");
-    cf.types("start shop").says("Starting app shop").says("#0   running");
+    cf.types("start shop").says("Starting app shop").says("running");
     cf.types("start shop").says("App 'shop' is already started.");
     assert_eq!(platform.get("shop", "/").status, 200);
-    cf.types("restart shop").says("Stopping app").says("#0   running");
+    cf.types("restart shop").says("Stopping app").says("running");
     cf.types("restage shop").says("Staging app and tracing logs").says("running");
     assert_eq!(platform.get("shop", "/").status, 200);
 
@@ -49,7 +49,7 @@ fn cf_app_is_looked_at_scaled_stopped_started_and_deleted() {
     cf.types("app store").says("name:              store");
     // A route of the space stays with the app that it leads to.
     cf.types("delete -f -r store").says("OK");
-    assert_eq!(platform.get("shop", "/").status, 404);
+    platform.wait_for_status("shop", 404);
     cf.types("routes").says("No routes found");
     cf.types("delete -f store").says("App 'store' does not exist");
     cf.types("apps").says("No apps found");

@@ -68,13 +68,13 @@ fn cf_administrator_makes_and_removes_organisations_spaces_users_and_roles() {
     let pushed = push(&cf, "doomed", &binary_app(&platform, "doomed"), &[]);
     assert_eq!(pushed.code, Some(0), "{pushed}");
     cf.types("delete-space -f site -o acme2").says("OK");
-    assert_eq!(platform.get("doomed", "/").status, 404);
+    platform.wait_for_status("doomed", 404);
     cf.types("create-space another -o acme2");
     cf.types("target -o acme2 -s another");
     let pushed = push(&cf, "doomed", &binary_app(&platform, "doomed"), &[]);
     assert_eq!(pushed.code, Some(0), "{pushed}");
     cf.types("delete-org -f acme2").says("OK");
-    assert_eq!(platform.get("doomed", "/").status, 404);
+    platform.wait_for_status("doomed", 404);
     cf.types("delete-org -f acme2").says("Org 'acme2' does not exist.");
     cf.types("orgs").does_not_say("acme2");
 }

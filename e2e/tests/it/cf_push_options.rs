@@ -71,7 +71,7 @@ fn cf_push_checks_health_and_makes_routes_as_told() {
     cf.types("get-health-check port").says("web       port");
     pushed(&cf, "process", folder, "-u process --no-route").says("routes:            \n");
     cf.types("get-health-check process").says("web       process");
-    assert_eq!(platform.get("process", "/").status, 404);
+    platform.wait_for_status("process", 404);
 
     let stopped = pushed(&cf, "later", folder, "--no-start");
     stopped.says("requested state:   stopped").does_not_say("Staging app");

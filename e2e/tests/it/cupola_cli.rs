@@ -37,7 +37,7 @@ fn an_app_lives_its_life_by_cupola_alone() {
     cupola.ok(&["status"]).says("serving").says("1 started");
     cupola.fails(&["delete", "hello"]).says("--yes");
     cupola.ok(&["delete", "hello", "--yes"]);
-    assert_eq!(platform.get("hello", "/").status, 404);
+    platform.wait_for_status("hello", 404);
 }
 
 #[test]

@@ -54,7 +54,7 @@ fn apps_outlive_the_death_of_control_and_are_adopted_by_the_next() {
     load.expect_no_failure();
     cf.ok(&["events", "steady"]).does_not_say("crash");
     cf.ok(&["delete", "steady", "-f", "-r"]);
-    assert_eq!(platform.get("steady", "/").status, 404);
+    platform.wait_for_status("steady", 404);
 }
 
 #[test]

@@ -253,6 +253,15 @@ impl Platform {
         http::get(self.router, &format!("{app}.apps.localhost"), path).ok()
     }
 
+    /// Waits until an app's default route answers with this status: the route table follows a
+    /// change of routes or instances within a moment, not at once.
+    #[track_caller]
+    pub fn wait_for_status(&self, app: &str, status: u16) {
+        wait_for(&format!("{app} to answer {status}"), || {
+            (self.get(app, "/").status == status).then_some(())
+        });
+    }
+
     /// A folder for the sources of an app.
     pub fn app_folder(&self, name: &str) -> PathBuf {
         let folder = self.folder.path().join("apps").join(name);

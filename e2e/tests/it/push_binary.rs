@@ -25,6 +25,6 @@ fn prebuilt_binary_is_pushed_served_logged_and_deleted() {
     cf.ok(&["app", "hello"]).says("#0   running");
 
     cf.ok(&["delete", "hello", "-r", "-f"]);
-    assert_eq!(platform.get("hello", "/").status, 404);
+    platform.wait_for_status("hello", 404);
     cf.ok(&["apps"]).says("No apps found");
 }

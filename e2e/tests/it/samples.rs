@@ -75,7 +75,7 @@ impl Pushed {
 
     fn delete(self) {
         self.cf.ok(&["delete", self.name, "-r", "-f"]);
-        assert_eq!(self.platform.get(self.name, "/").status, 404);
+        self.platform.wait_for_status(self.name, 404);
         self.cf.ok(&["apps"]).says("No apps found");
         self.cf.ok(&["routes"]).does_not_say(self.name);
     }

@@ -108,7 +108,7 @@ fn row(ours: &Runs, theirs: &Runs, lines_lost: u64, nginx: &Path) -> Row {
         verdict: ratio_verdict(ratio.median()),
         method: format!(
             "The router role alone (`cupola router`, one worker) and {}, one worker, `access_log` in the format \
-             `combined`, both pinned to core 0; {ROUTES} hosts spread over {BACKENDS} upstream addresses, kept \
+             `combined`, both pinned to core 0; {ROUTES} hosts that lead to {BACKENDS} instances or upstreams, kept \
              connections upstream. wrk with {CONNECTIONS} connections in a closed loop and the backend, another nginx, \
              are pinned to the last core; requests have five headers and go to random hosts of all {ROUTES}, answers \
              have 14 bytes. {WARM_UP_S} s warm-up, then {ROUND_S} s, the two in turns; the ratio is the median of the \
@@ -305,12 +305,14 @@ fn take_frame(stream: &mut UnixStream, lost: &AtomicU64) -> std::io::Result<()> 
 fn saved_table(backends: &[SocketAddr]) -> Value {
     let id = |kind: usize, number: usize| format!("{kind:08x}-0000-4000-8000-{number:012x}");
     let route = |number: usize| {
+        // Pools of connections are by instance; as with the peer's upstreams there are few.
+        let backend = number % backends.len();
         let endpoint = json!({
-            "instance_id": id(1, number), "process_id": id(2, number), "index": 0,
-            "address": backends[number % backends.len()],
+            "instance_id": id(1, backend), "process_id": id(2, backend), "index": 0,
+            "address": backends[backend],
         });
         let group = json!({
-            "app_id": id(3, number), "process_type": "web", "weight": 1, "endpoints": [endpoint],
+            "app_id": id(3, backend), "process_type": "web", "weight": 1, "endpoints": [endpoint],
         });
         let rule = json!({ "matches": "any", "groups": [group], "mirror": null });
         json!([{ "host": host(number), "path": "" }, { "rules": [rule] }])
