@@ -23,7 +23,7 @@ use anyhow::{Context, bail};
 
 use crate::{
     prepare,
-    run::{command, output, root, run},
+    run::{command, cupola, output, root, run},
 };
 use platform::Platform;
 use report::{Row, Setting};
@@ -32,6 +32,9 @@ use sleeper::Sleeper;
 const PAGE: &str = "docs/benchmarks.md";
 const PARTS: [&str; 5] = ["router", "containers", "push", "api", "ingest"];
 
+/// Names another binary of the platform, to compare one with another.
+const BINARY: &str = "CUPOLA_BIN";
+
 pub(crate) fn bench(parts: &[String]) -> anyhow::Result<()> {
     if let Some(unknown) = parts.iter().find(|part| !PARTS.contains(&part.as_str())) {
         bail!("there is no part `{unknown}`: {}", PARTS.join(", "));
@@ -39,7 +42,9 @@ pub(crate) fn bench(parts: &[String]) -> anyhow::Result<()> {
     let wanted = |part: &str| parts.is_empty() || parts.iter().any(|wanted| wanted == part);
     prepare::platform()?;
     prepare::bench()?;
-    run(&mut command("cargo", &["build", "--release", "--package", "cupola", "--locked"]))?;
+    if std::env::var_os(BINARY).is_none() {
+        run(&mut command("cargo", &["build", "--release", "--package", "cupola", "--locked"]))?;
+    }
     let ingest = if wanted("ingest") { Some(ingest::build()?) } else { None };
 
     let setting = Setting { date: date(), machine: machine(), load: load()?, minutes: 0.0 };
@@ -65,6 +70,11 @@ pub(crate) fn bench(parts: &[String]) -> anyhow::Result<()> {
         println!("written to {PAGE}");
     }
     Ok(())
+}
+
+/// The binary that is measured.
+fn binary() -> PathBuf {
+    std::env::var_os(BINARY).map_or_else(|| cupola("release"), PathBuf::from)
 }
 
 /// Everything that needs a whole platform.

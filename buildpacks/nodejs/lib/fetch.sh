@@ -11,7 +11,7 @@ apt_options() {
     -o "Dir::Cache=$state" -o "Dir::Cache::archives=$state/archives" -o Dir::Log="$state"
     -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= -o Acquire::GzipIndexes=true
     -o Acquire::Languages=none -o Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false
-    -o Acquire::Retries=2
+    -o Acquire::Retries=4
   )
 }
 

@@ -85,18 +85,11 @@ const fn state(state: InstanceState) -> &'static str {
     }
 }
 
-/// The platform needs a moment to notice an exit; the first real delay is 30 s.
-const AT_ONCE: Duration = Duration::from_secs(10);
-
-/// Whatever is shorter is no delay of the crash policy.
-const SHORTEST_DELAY: Duration = Duration::from_secs(5);
-
 fn exit(exit: Exit) -> WhyExit {
     let uptime_s = exit.ended_at.since(exit.started_at).as_secs();
     let reaction = match exit.restart_at {
-        // The decision itself takes some milliseconds.
-        Some(at) if at.since(exit.ended_at) < SHORTEST_DELAY => "started again at once".to_owned(),
-        Some(at) => format!("starts again at {at}, after {} crashes in a row", exit.crash_count),
+        Some(at) if at.since(exit.ended_at) < AT_ONCE => "started again at once".to_owned(),
+        Some(at) => format!("started again at {at}, after {} crashes in a row", exit.crash_count),
         None => "not started again; `restart` tries anew".to_owned(),
     };
     WhyExit {

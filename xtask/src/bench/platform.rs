@@ -16,7 +16,7 @@ use super::{
     http::{Answer, Client, Request},
     procfs,
 };
-use crate::{prepare, run::cupola};
+use crate::prepare;
 
 /// How long one step of the platform may take.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
@@ -43,7 +43,7 @@ impl Platform {
         fs::create_dir_all(&folder)?;
         let (api, router) = (free_address()?, free_address()?);
         let run_dir = PathBuf::from(format!("/run/cupola-bench-{}", std::process::id()));
-        let binary = cupola("release");
+        let binary = super::binary();
         let log = fs::File::create(folder.join("up.log"))?;
         let mut up = Command::new(&binary);
         up.arg("up").arg("--data-dir").arg(folder.join("data")).arg("--run-dir").arg(&run_dir);

@@ -27,7 +27,7 @@ use super::{
     report::{Row, Verdict},
     stats::Samples,
 };
-use crate::{prepare, run::cupola};
+use crate::prepare;
 
 const ROUTES: usize = 10_000;
 const BACKENDS: usize = 4;
@@ -252,7 +252,7 @@ impl Router {
         fs::set_permissions(&table, fs::Permissions::from_mode(0o644))?;
         let address = free_address()?;
         let socket = folder.join("router.sock");
-        let mut command = pinned(PROXY_CORE, &cupola("release"));
+        let mut command = pinned(PROXY_CORE, &super::binary());
         command.arg("router").arg("--listen").arg(address.to_string());
         command.arg("--state-dir").arg(&state).arg("--control-socket").arg(&socket);
         command.args(["--workers", "1"]).stderr(fs::File::create(folder.join("router.log"))?);
