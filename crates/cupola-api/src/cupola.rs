@@ -85,6 +85,9 @@ const fn state(state: InstanceState) -> &'static str {
     }
 }
 
+/// Whatever is shorter is no delay of the crash policy: noticing an exit takes a moment.
+const AT_ONCE: Duration = Duration::from_secs(5);
+
 fn exit(exit: Exit) -> WhyExit {
     let uptime_s = exit.ended_at.since(exit.started_at).as_secs();
     let reaction = match exit.restart_at {

@@ -46,7 +46,7 @@ pub use crate::{
     sandbox::NativeSandbox,
     shim::shim_main,
     stack::HOST_STACK,
-    teardown::teardown,
+    teardown::{is_set_up, teardown},
 };
 
 /// Becomes the init or a shim if the arguments, without the program's name, say so. To be called

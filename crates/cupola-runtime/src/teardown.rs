@@ -23,6 +23,11 @@ use crate::{
 const GRACE: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(20);
 
+/// Whether an installation uses this run directory: it has run and was not torn down.
+pub fn is_set_up(run_dir: &Path) -> bool {
+    Paths::of(Path::new(""), run_dir).description().exists()
+}
+
 /// Stops every container and shim of the installation in these folders and removes its namespaces,
 /// mounts, cgroups and rules. Layers and stacks stay. A folder without an installation is fine.
 pub async fn teardown(run_dir: &Path, data_dir: &Path) -> Result<(), RuntimeError> {

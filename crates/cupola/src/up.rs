@@ -60,6 +60,7 @@ async fn up(config: Config) -> anyhow::Result<()> {
         acceptor: tls::acceptor(&config)?,
         runtime_config,
     };
+    let had_apps = cupola_runtime::is_set_up(&config.run_dir);
     let router = start_router(&config).await?;
     let was_adopted = router.status().borrow().was_adopted;
     match run_control(&config, doors, open_files, &warnings).await {
@@ -69,10 +70,15 @@ async fn up(config: Config) -> anyhow::Result<()> {
             banner::left(&config);
             Ok(())
         }
-        Err(error) if was_adopted => Err(error),
         Err(error) => {
-            // A start that failed leaves nothing that it began.
-            router.stop(STOP_MAX).await?;
+            // A start that failed leaves nothing that it began, and touches nothing that went on
+            // without control.
+            if !was_adopted {
+                router.stop(STOP_MAX).await?;
+            }
+            if !had_apps {
+                cupola_runtime::teardown(&config.run_dir, &config.data_dir).await?;
+            }
             Err(error)
         }
     }

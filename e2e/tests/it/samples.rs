@@ -3,9 +3,9 @@
 use std::fs;
 
 use crate::{
-    apps::{are_all_running, guid, instance_ids, recent_logs, sample_copy},
+    apps::{are_all_running, binary_app, guid, instance_ids, recent_logs, sample_copy},
     cli::Cli,
-    platform::{Platform, wait_for},
+    platform::{Platform, sample, wait_for},
 };
 
 /// A platform with one sample, pushed from its folder with its own manifest.
@@ -128,6 +128,36 @@ fn express_app_is_pushed_and_a_repeat_push_sends_what_changed() {
 fn packages(cf: &Cli, app: &str) -> usize {
     let answer = cf.json(&format!("/v3/apps/{}/packages", guid(cf, app)));
     answer["resources"].as_array().unwrap().len()
+}
+
+#[test]
+fn prebuilt_program_is_pushed() {
+    let platform = Platform::start();
+    let folder = binary_app(&platform, "binary");
+    fs::copy(sample("binary").join("manifest.yml"), folder.join("manifest.yml")).unwrap();
+    let cf = platform.cf_admin().in_directory(folder);
+    cf.ok(&["push"]).says("running");
+
+    Pushed { platform, cf, name: "binary" }.lives();
+}
+
+#[test]
+fn samples_are_pushed_by_cupola_too() {
+    let platform = Platform::start();
+    let cupola = platform.cupola();
+    for name in ["static", "express", "flask", "worker"] {
+        let folder = sample_copy(&platform, name);
+        let pushed = cupola.ok(&["push", name, "--path", folder.to_str().unwrap()]);
+        pushed.says(&format!("{name} is running")).says(&format!("{name}.apps.localhost"));
+        let answer = platform.get(name, "/");
+        assert!(answer.status == 200 && answer.body.contains(name), "{answer:?}");
+        cupola.ok(&["logs", name, "--recent"]).says("[STG/0]").says("[APP/PROC/WEB/0]");
+        cupola.ok(&["scale", name, "--instances", "2"]).says("2 instances");
+        cupola.ok(&["restart", name]);
+        cupola.ok(&["delete", name, "--yes"]);
+        platform.wait_for_status(name, 404);
+    }
+    cupola.ok(&["apps", "--json"]).says("[]");
 }
 
 #[test]
