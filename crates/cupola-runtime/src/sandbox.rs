@@ -31,6 +31,8 @@ use crate::{
 
 /// The shares of a container whose weight is 100, those of an instance of 1 GiB.
 const SHARES_OF_100: u64 = 128;
+/// Above it lines are lost and counted: a program that floods its output slows down nobody else.
+const OUTPUT_BYTES_PER_S_MAX: i64 = 1 << 20;
 const HANDED_BACK: &str = "handed-back";
 
 /// The `Sandbox` port on this host.
@@ -123,7 +125,7 @@ async fn start(
             disk_mib: limits.disk_mib,
             pids_max: limits.pids,
             cpu_shares: (u64::from(limits.cpu_weight) * SHARES_OF_100 / 100).max(2),
-            log_rate_bytes_per_s: -1,
+            log_rate_bytes_per_s: OUTPUT_BYTES_PER_S_MAX,
         },
         slot,
     )?;

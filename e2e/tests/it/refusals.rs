@@ -24,7 +24,7 @@ impl Beside {
             ("--run-dir".to_owned(), below("run")),
             ("--api-addr".to_owned(), port.to_string()),
             ("--router-addr".to_owned(), second.to_string()),
-            ("--instance-subnet".to_owned(), "10.127.0.0/24".to_owned()),
+            ("--instance-subnet".to_owned(), format!("10.127.{}.0/24", port.port() % 256)),
         ];
         for (name, value) in other {
             flags.retain(|(known, _)| known != name);
@@ -45,6 +45,8 @@ fn refused(platform: &Platform, beside: &Beside, other: &[(&str, &str)]) -> crat
     let lines = crate::platform::command_lines();
     let left = lines.iter().find(|(_, line)| line.contains(run_dir.to_str().unwrap()));
     assert!(left.is_none(), "{left:?} is left of {ran}");
+    let description = run_dir.join("runtime.json");
+    assert!(!description.exists(), "rules and interfaces are left of {ran}");
     ran
 }
 

@@ -151,7 +151,10 @@ fn samples_are_pushed_by_cupola_too() {
         pushed.says(&format!("{name} is running")).says(&format!("{name}.apps.localhost"));
         let answer = platform.get(name, "/");
         assert!(answer.status == 200 && answer.body.contains(name), "{answer:?}");
-        cupola.ok(&["logs", name, "--recent"]).says("[STG/0]").says("[APP/PROC/WEB/0]");
+        wait_for("lines of the build and of the app", || {
+            let logs = cupola.ok(&["logs", name, "--recent", "--lines", "1000"]);
+            (logs.contains("[STG/0]") && logs.contains("[APP/PROC/WEB/0]")).then_some(())
+        });
         cupola.ok(&["scale", name, "--instances", "2"]).says("2 instances");
         cupola.ok(&["restart", name]);
         cupola.ok(&["delete", name, "--yes"]);
