@@ -20,7 +20,8 @@ fn an_app_lives_its_life_by_cupola_alone() {
     cupola.ok(&["logs", "hello", "--recent"]).says("[APP/PROC/WEB/0]").says("[STG/0]");
     cupola.ok(&["env", "hello", "--set", "COLOUR=blue"]).says("COLOUR=blue");
     cupola.ok(&["restart", "hello"]);
-    assert!(platform.get("hello", "/env").body.contains("COLOUR"));
+    let environment = platform.get("hello", "/env");
+    assert!(environment.body.contains("COLOUR=blue"), "{environment:?}");
     cupola.ok(&["env", "hello", "--unset", "COLOUR"]).does_not_say("COLOUR");
     cupola.ok(&["scale", "hello", "--instances", "2"]).says("2 instances");
     cupola.ok(&["map-route", "hello", "other.apps.localhost"]);
@@ -33,7 +34,7 @@ fn an_app_lives_its_life_by_cupola_alone() {
     });
     cupola.ok(&["start", "hello"]);
     assert_eq!(platform.get("hello", "/").status, 200);
-    cupola.ok(&["why", "hello"]).says("web/0 running");
+    cupola.ok(&["why", "hello"]).says(" running since ");
     cupola.ok(&["status"]).says("serving").says("1 started");
     cupola.fails(&["delete", "hello"]).says("--yes");
     cupola.ok(&["delete", "hello", "--yes"]);

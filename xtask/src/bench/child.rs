@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context, bail};
 
-/// Killed and collected at the end, whichever way that comes.
+/// Told to end and collected at the end, whichever way that comes.
 pub(super) struct Guarded(pub(super) Child);
 
 impl Guarded {
@@ -22,8 +22,20 @@ impl Guarded {
     }
 }
 
+/// How long a child may take to end by itself; nginx must end its workers first.
+const END_WITHIN: Duration = Duration::from_secs(5);
+
 impl Drop for Guarded {
     fn drop(&mut self) {
+        let has_ended = |child: &mut Child| child.try_wait().is_ok_and(|status| status.is_some());
+        if has_ended(&mut self.0) {
+            return;
+        }
+        let _ = Command::new("kill").arg(self.pid().to_string()).status();
+        let told = Instant::now();
+        while !has_ended(&mut self.0) && told.elapsed() < END_WITHIN {
+            std::thread::sleep(Duration::from_millis(5));
+        }
         let _ = self.0.kill();
         let _ = self.0.wait();
     }

@@ -55,9 +55,13 @@ impl Platform {
         let authorization = String::new();
         let mut platform =
             Self { up, binary, cf, folder, run_dir, api, router, client, authorization };
-        platform.wait_until_ready()?;
-        platform.log_in()?;
-        Ok(platform)
+        match platform.wait_until_ready().and_then(|()| platform.log_in()) {
+            Ok(()) => Ok(platform),
+            Err(error) => {
+                platform.remove()?;
+                Err(error)
+            }
+        }
     }
 
     fn wait_until_ready(&mut self) -> anyhow::Result<()> {

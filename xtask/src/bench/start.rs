@@ -22,6 +22,8 @@ use super::{
 
 const ROUNDS: usize = 20;
 const BEYOND_RUNTIME_MS: f64 = 20.0;
+/// The kernel takes a network apart in the background, and the platform prepares the next one.
+const SETTLE: Duration = Duration::from_millis(300);
 const RUNTIME: &str = "runc";
 
 pub(super) fn measure(platform: &mut Platform, sleeper: &Sleeper) -> anyhow::Result<Vec<Row>> {
@@ -33,7 +35,9 @@ pub(super) fn measure(platform: &mut Platform, sleeper: &Sleeper) -> anyhow::Res
         ours.push(start.from_cell_ms);
         asked.push(start.from_request_ms);
         platform.scale(&sleeper.process, 1)?;
+        std::thread::sleep(SETTLE);
         theirs.push(peer.run_ms()?);
+        std::thread::sleep(SETTLE);
     }
     Ok(vec![row(&Samples::new(ours), &Samples::new(theirs)), asked_row(&Samples::new(asked))])
 }
@@ -51,7 +55,7 @@ fn row(ours: &Samples, theirs: &Samples) -> Row {
              which is written before network, disk and file system are made, to the app's first line, as stamped by \
              the shim. The peer, in turns with it: `{RUNTIME} run --detach` on a copy of the first instance's own \
              `config.json` (same root file system, seccomp profile, init, namespaces of user and network), run in the \
-             mount namespace of its shim, from the exec of {RUNTIME} to the app's first byte. Medians are compared."
+             mount namespace of its shim, from the exec of {RUNTIME} to the app's first byte. 0.3 s of rest before each. Medians are compared."
         ),
     }
 }

@@ -20,6 +20,7 @@ use cupola_domain::{
 };
 use cupola_ports::{
     cells::{ActualState, DesiredInstance, Phase},
+    data_plane::TrafficReport,
     store::{self, Lease, Query, ReadTx, WriteTx},
 };
 use tokio::sync::watch;
@@ -80,6 +81,9 @@ struct Draining {
     tunnels_told: bool,
 }
 
+/// How long the start of an instance waits for the data plane.
+const SERVED_WITHIN: Duration = Duration::from_millis(200);
+
 /// How soon to look again while something is draining.
 const WHILE_DRAINING: Duration = Duration::from_millis(50);
 
@@ -97,6 +101,7 @@ async fn pass(
     let drained = drained(control, memory, &state).await;
     let steps = state.plan(&actual, &drained, control.ports.clock.now());
     if !steps.is_empty() {
+        route_before_told(control, lease, memory, &state, &actual, &steps).await?;
         let mut tx = write(control, lease).await?;
         for step in &steps {
             carry_out(control, &mut *tx, &mut state, &actual, step).await?;
@@ -114,6 +119,33 @@ async fn pass(
         source: Box::new(source),
     })?;
     Ok(state.sleep(control.ports.clock.now()))
+}
+
+/// Lets requests reach the instances that became healthy before anybody reads that they run: who
+/// waited for that asks them at once. The data plane may be away; then only a moment is lost.
+async fn route_before_told(
+    control: &Control,
+    lease: &Lease,
+    memory: &mut Memory,
+    state: &State,
+    actual: &ActualState,
+    steps: &[PlannedStep],
+) -> Result<(), ControlError> {
+    let healthy: Vec<InstanceId> = steps.iter().filter_map(PlannedStep::ran).collect();
+    if healthy.is_empty() {
+        return Ok(());
+    }
+    let mut instances = state.instances.clone();
+    for id in healthy {
+        if let Some(row) = instances.get_mut(&id) {
+            row.state = InstanceState::Running;
+        }
+    }
+    let mut report = control.ports.data_plane.report();
+    let version = routes::apply(control, &mut memory.routes, lease, actual, &instances).await?;
+    let is_served = |report: &Arc<TrafficReport>| report.serving >= Some((lease.epoch, version));
+    let _ = tokio::time::timeout(SERVED_WITHIN, report.wait_for(is_served)).await;
+    Ok(())
 }
 
 /// Everything that is wanted and remembered.
@@ -190,6 +222,16 @@ impl State {
 struct PlannedStep {
     process_id: ProcessId,
     step: Step,
+}
+
+impl PlannedStep {
+    /// The instance that became healthy.
+    const fn ran(&self) -> Option<InstanceId> {
+        match self.step {
+            Step::Ran(id) => Some(id),
+            _ => None,
+        }
+    }
 }
 
 fn seen(actual: &ActualState, id: InstanceId) -> Seen {
