@@ -79,14 +79,14 @@ fn cf_push_checks_health_and_makes_routes_as_told() {
     cf.types("start later").says("Staging app").says("#0   running");
     assert_eq!(platform.get("later", "/").status, 200);
 
-    pushed(&cf, "lucky", folder, "--random-route");
+    pushed(&cf, "dice", folder, "--random-route");
     let routes = cf.types("routes");
-    let line = routes.stdout.lines().find(|line| line.contains("lucky-")).unwrap().to_owned();
+    let line = routes.stdout.lines().find(|line| line.contains("dice-")).unwrap().to_owned();
     let host = line.split_whitespace().nth(1).unwrap().to_owned();
     assert_eq!(platform.get(&host, "/").status, 200, "{line}");
     // A second push keeps the words.
-    pushed(&cf, "lucky", folder, "--random-route").says(&host);
-    let again = cf.types("routes").stdout.matches("lucky-").count();
+    pushed(&cf, "dice", folder, "--random-route").says(&host);
+    let again = cf.types("routes").stdout.matches("dice-").count();
     assert_eq!(again, 1);
 
     let task = pushed(&cf, "job", folder, "--task");
