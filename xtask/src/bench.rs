@@ -107,13 +107,14 @@ fn parts_of_platform(
         println!("measuring pushes");
         platform.renew_token()?;
         rows.extend(push::measure(platform)?);
+        rows.push(memory::after(platform, "the platform's memory after these pushes")?);
     }
     if wanted("api") {
         println!("measuring the API");
         platform.renew_token()?;
         rows.push(api::route_change(platform)?);
         rows.extend(api::lists(platform)?);
-        rows.push(memory::after_work(platform)?);
+        rows.push(memory::after(platform, "the platform's memory after these lists")?);
     }
     Ok(rows)
 }

@@ -29,24 +29,23 @@ pub(super) fn idle(platform: &Platform) -> anyhow::Result<Row> {
         n: 1,
         verdict: Verdict::at_most(memory.total(), IDLE_MIB_MAX, "MiB"),
         method: "PSS of `cupola up` and `cupola router` from `/proc/PID/smaps_rollup`, 3 s after the API answered \
-                 and `cf` had logged in. The binary's pages are among them."
+                 and `cf` had logged in. The binary's pages are among them. The rows of the \
+                 same after work are of these two processes, without shims."
             .to_owned(),
     })
 }
 
-/// The same platform after everything else was measured on it.
-pub(super) fn after_work(platform: &Platform) -> anyhow::Result<Row> {
+/// The same platform after work.
+pub(super) fn after(platform: &Platform, what: &'static str) -> anyhow::Result<Row> {
     std::thread::sleep(SETTLE);
     let memory = Memory::read(platform)?;
     Ok(Row {
-        what: "the same after all of the pushes and 10 000 apps",
+        what,
         budget: "-".to_owned(),
         measured: memory.told(),
         n: 1,
         verdict: Verdict::Information,
-        method: "The platform's two processes at the end of this run; the shims of the apps that run by then are \
-                 not in it."
-            .to_owned(),
+        method: String::new(),
     })
 }
 

@@ -77,6 +77,8 @@ pub(super) fn page(setting: &Setting, rows: &[Row]) -> String {
     for row in rows.iter().filter(|row| !row.method.is_empty()) {
         let _ = writeln!(page, "**{}.** {}\n", capitalised(row.what), row.method);
     }
+    page += "Not here: the time of a clean build with all tests, which `make test` prints by part; HTTP/2 and TLS at \
+             the router, which are not built.\n";
     page.truncate(page.trim_end().len());
     page.push('\n');
     page
@@ -117,6 +119,6 @@ mod tests {
         let page = page(&setting, &[row]);
 
         assert!(page.contains("| idle platform | 60 MiB | 61.0 MiB | 1 | **missed** by 1.0 MiB |"));
-        assert!(page.ends_with("\n**Idle platform.** Read.\n"));
+        assert!(page.contains("\n**Idle platform.** Read.\n"));
     }
 }
