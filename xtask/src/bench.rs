@@ -17,7 +17,13 @@ mod sleeper;
 mod start;
 mod stats;
 
-use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, time::Instant};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::PathBuf,
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, bail};
 
@@ -47,7 +53,8 @@ pub(crate) fn bench(parts: &[String]) -> anyhow::Result<()> {
     }
     let ingest = if wanted("ingest") { Some(ingest::build()?) } else { None };
 
-    let setting = Setting { date: date(), machine: machine(), load: load()?, minutes: 0.0 };
+    let setting =
+        Setting { date: date(), machine: machine(), busy_cores: busy_cores()?, minutes: 0.0 };
     let started = Instant::now();
     let scratch = Scratch::make()?;
     let mut rows = Vec::new();
@@ -145,10 +152,26 @@ fn date() -> String {
     output("date", &["-u", "+%Y-%m-%d"]).unwrap_or_default().trim().to_owned()
 }
 
-fn load() -> anyhow::Result<f64> {
-    let text = fs::read_to_string("/proc/loadavg")?;
-    let first = text.split(' ').next().and_then(|load| load.parse().ok());
-    first.context("/proc/loadavg begins with a number")
+/// How many cores other programs keep busy, watched for two seconds. The load average would count
+/// the build that has just ended.
+fn busy_cores() -> anyhow::Result<f64> {
+    let watched = Duration::from_secs(2);
+    let before = busy_ticks()?;
+    thread::sleep(watched);
+    let ticks = busy_ticks()?.saturating_sub(before);
+    Ok(ticks as f64 / TICKS_PER_SECOND / watched.as_secs_f64())
+}
+
+/// The unit of `/proc/stat`, the same on every architecture that Linux shows to programs.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// What the cores did so far besides nothing and waiting for a disk: proc_stat(5).
+fn busy_ticks() -> anyhow::Result<u64> {
+    let text = fs::read_to_string("/proc/stat")?;
+    let cpu = text.lines().next().context("/proc/stat begins with a line of all cores")?;
+    let ticks: Vec<u64> = cpu.split_whitespace().skip(1).flat_map(str::parse).collect();
+    let (idle, waiting) = (ticks.get(3).unwrap_or(&0), ticks.get(4).unwrap_or(&0));
+    Ok(ticks.iter().take(8).sum::<u64>() - idle - waiting)
 }
 
 /// What was measured on and with.

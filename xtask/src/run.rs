@@ -4,9 +4,11 @@ use std::{path::PathBuf, process::Command};
 
 use anyhow::{Context, bail};
 
-/// The root of the repository.
+/// The root of the repository. Cargo is asked when this runs, not when it was built: two clones
+/// that share a target directory share this program too.
 pub(crate) fn root() -> PathBuf {
-    let manifest = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let manifest = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+    let manifest = manifest.expect("`cargo xtask` says where the crate is");
     manifest.parent().expect("xtask is a folder of the repository").to_owned()
 }
 

@@ -121,7 +121,8 @@ Code and title are Cloud Foundry's. The detail says what is wrong and what to do
             writeln!(table, "| {} | {code} | {title} | {detail} |", status.as_u16()).unwrap();
         }
 
-        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/errors.md");
+        let file = Path::new(&std::env::var_os("CARGO_MANIFEST_DIR").unwrap())
+            .join("../../docs/errors.md");
         let written = std::fs::read_to_string(&file).unwrap_or_default();
         if written != table {
             std::fs::write(&file, &table).unwrap();

@@ -322,7 +322,7 @@ pub fn send_signal(name: &str, pid: u32) {
 
 /// The folder of a sample.
 pub fn sample(name: &str) -> PathBuf {
-    let e2e = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let e2e = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").unwrap());
     e2e.parent().unwrap().join("samples").join(name)
 }
 

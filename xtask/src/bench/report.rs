@@ -53,7 +53,7 @@ pub(super) struct Setting {
     pub(super) date: String,
     pub(super) machine: Vec<String>,
     /// Processes that wanted to run when it began, as the kernel averages them.
-    pub(super) load: f64,
+    pub(super) busy_cores: f64,
     pub(super) minutes: f64,
 }
 
@@ -67,7 +67,7 @@ pub(super) fn page(setting: &Setting, rows: &[Row]) -> String {
     for line in &setting.machine {
         let _ = writeln!(page, "- {line}");
     }
-    let _ = writeln!(page, "- {}\n", told_load(setting.load));
+    let _ = writeln!(page, "- {}\n", told_load(setting.busy_cores));
     page += "| what | budget | measured | n | verdict |\n|---|---|---|---|---|\n";
     for row in rows {
         let Row { what, budget, measured, n, verdict, .. } = row;
@@ -89,13 +89,13 @@ fn capitalised(text: &str) -> String {
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
-fn told_load(load: f64) -> String {
-    if load < 0.5 {
-        return format!("Load average when it began: {load:.2}; nothing else ran");
+fn told_load(busy_cores: f64) -> String {
+    if busy_cores < 0.2 {
+        return "Nothing else ran when it began".to_owned();
     }
     format!(
-        "Load average when it began: {load:.2}: **other programs ran on this machine**, so that times are \
-         worse and scatter more than they would alone"
+        "When it began, **other programs kept {busy_cores:.1} cores busy**, so that times are worse and \
+         scatter more than they would alone"
     )
 }
 
@@ -105,8 +105,12 @@ mod tests {
 
     #[test]
     fn page_has_a_row_and_a_method_per_budget() {
-        let setting =
-            Setting { date: "2026-01-01".to_owned(), machine: vec![], load: 0.1, minutes: 1.0 };
+        let setting = Setting {
+            date: "2026-01-01".to_owned(),
+            machine: vec![],
+            busy_cores: 0.0,
+            minutes: 1.0,
+        };
         let row = Row {
             what: "idle platform",
             budget: "60 MiB".to_owned(),
