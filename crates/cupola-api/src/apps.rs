@@ -46,8 +46,6 @@ pub(crate) fn routes() -> Router<Api> {
             "/v3/apps/{guid}/relationships/current_droplet",
             get(current_droplet).patch(set_current_droplet),
         )
-        .route("/v3/apps/{guid}/revisions", get(nothing_of_app))
-        .route("/v3/apps/{guid}/revisions/deployed", get(nothing_of_app))
         .route("/v3/apps/{guid}/sidecars", get(nothing_of_app))
         .route("/v3/apps/{guid}/tasks", get(nothing_of_app))
         .merge(environment::routes())

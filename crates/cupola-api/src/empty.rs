@@ -18,7 +18,6 @@ const EPOCH: &str = "1970-01-01T00:00:00Z";
 
 /// Path, and what clients compare or show when one of them is asked for.
 const NOUNS: &[(&str, &str, &str)] = &[
-    ("/v3/deployments", "/v3/deployments/{guid}", "Deployment"),
     ("/v3/isolation_segments", "/v3/isolation_segments/{guid}", "Isolation segment"),
     ("/v3/security_groups", "/v3/security_groups/{guid}", "Security group"),
     ("/v3/service_brokers", "/v3/service_brokers/{guid}", "Service broker"),

@@ -75,6 +75,7 @@ fn noun_of(path: &str) -> &'static str {
         ("organizations", "Organization"),
         ("packages", "Package"),
         ("processes", "Process"),
+        ("revisions", "Revision"),
         ("roles", "Role"),
         ("routes", "Route"),
         ("spaces", "Space"),

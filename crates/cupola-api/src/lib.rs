@@ -10,6 +10,7 @@ mod audit_events;
 mod buildpacks;
 mod builds;
 mod cupola;
+mod deployments;
 mod domains;
 mod droplets;
 mod empty;
@@ -25,6 +26,7 @@ mod organizations;
 mod packages;
 mod processes;
 mod quotas;
+mod revisions;
 mod roles;
 mod root;
 mod routes;
@@ -73,12 +75,14 @@ pub fn router(control: Control) -> Router {
         .merge(apps::routes())
         .merge(buildpacks::routes())
         .merge(builds::routes())
+        .merge(deployments::routes())
         .merge(domains::routes())
         .merge(droplets::routes())
         .merge(log_cache::routes())
         .merge(manifests::routes())
         .merge(packages::routes())
         .merge(processes::routes())
+        .merge(revisions::routes())
         .merge(routes::routes())
         .merge(audit_events::routes())
         .merge(uaa::routes())

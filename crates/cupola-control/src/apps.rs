@@ -11,12 +11,16 @@ use cupola_domain::{
     access::Access,
     apps::{App, AppState},
     builds::Build,
+    deployments::Deployment,
     droplets::Droplet,
+    generations::Generation,
     ids::{AppId, GenerationId, SpaceId},
+    instances::Exit,
     jobs::Job,
     orgs::{Metadata, Org},
     packages::Package,
     processes::{Process, WEB},
+    revisions::Revision,
     routes::Destination,
     spaces::Space,
 };
@@ -309,6 +313,10 @@ pub(crate) async fn delete_app_rows(tx: &mut dyn WriteTx, id: AppId) -> Result<(
         <Build as store::Noun>::TABLE,
         <Package as store::Noun>::TABLE,
         <Droplet as store::Noun>::TABLE,
+        <Deployment as store::Noun>::TABLE,
+        <Generation as store::Noun>::TABLE,
+        <Revision as store::Noun>::TABLE,
+        <Exit as store::Noun>::TABLE,
     ] {
         tx.delete_rows(table, &of_app).await?;
     }

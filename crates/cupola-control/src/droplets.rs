@@ -2,16 +2,20 @@
 
 use cupola_domain::{
     access::Access,
+    apps::App,
+    deployments::Deployment,
     droplets::Droplet,
+    generations::Generation,
     ids::{AppId, DropletId},
+    instances::Instance,
     jobs::Job,
 };
-use cupola_ports::store::{self, Page, ReadTx};
+use cupola_ports::store::{self, Page, Query, ReadTx};
 use serde_json::json;
 
 use crate::{
-    Control, ControlError, ListRequest, apps::PlacedApp, caller::Caller, jobs::JobInput,
-    orgs::MetadataChange, scope::Owners,
+    Control, ControlError, ListRequest, apps::PlacedApp, caller::Caller, deployments::active,
+    jobs::JobInput, orgs::MetadataChange, scope::Owners,
 };
 
 /// A droplet, and whether the caller may see the commands in it.
@@ -81,10 +85,11 @@ impl Control {
         let access = self.access(&mut *tx, caller).await?;
         let (placed, _) = self.readable_droplet(&mut *tx, &access, id).await?;
         placed.may_develop(&access)?;
-        if placed.app.current_droplet == Some(id) {
+        if self.runs(&mut *tx, &placed.app, id).await? {
             let name = &placed.app.name;
             let detail = format!(
-                "Droplet is the current droplet of app '{name}'. Assign another one first."
+                "Droplet is the current droplet of app '{name}', or instances run of it. Assign \
+                 another one and restart the app first."
             );
             return Err(ControlError::Unprocessable(detail));
         }
@@ -104,14 +109,40 @@ impl Control {
         let mut tx = self.write().await?;
         let droplet = store::get::<Droplet>(&mut *tx, id).await?;
         if let Some(droplet) = droplet {
-            let app = store::get::<cupola_domain::apps::App>(&mut *tx, droplet.app_id).await?;
+            let app = store::get::<App>(&mut *tx, droplet.app_id).await?;
             // It may have become the current one since the job was written.
-            if app.is_none_or(|app| app.current_droplet != Some(id)) {
+            let runs = match app {
+                Some(app) => self.runs(&mut *tx, &app, id).await?,
+                None => false,
+            };
+            if !runs {
                 store::delete::<Droplet>(&mut *tx, id).await?;
             }
         }
         tx.commit().await?;
         Ok(Vec::new())
+    }
+
+    /// Whether the app is started from the droplet, now or at the next crash.
+    async fn runs(
+        &self,
+        tx: &mut (impl ReadTx + ?Sized),
+        app: &App,
+        droplet: DropletId,
+    ) -> Result<bool, ControlError> {
+        let of_app = Query::by("app_id", app.id.to_string());
+        let mut generations = vec![app.generation];
+        let instances = store::list::<Instance>(tx, &of_app).await?.items;
+        generations.extend(instances.iter().map(|row| row.generation));
+        for deployment in store::list::<Deployment>(tx, &active()).await?.items {
+            if deployment.app_id == app.id {
+                generations.extend(deployment.shares().map(|share| share.generation));
+            }
+        }
+        let all = store::list::<Generation>(tx, &of_app).await?.items;
+        let runs =
+            |one: &Generation| one.release.droplet == droplet && generations.contains(&one.id);
+        Ok(app.current_droplet == Some(droplet) || all.iter().any(runs))
     }
 
     async fn readable_droplet(

@@ -11,6 +11,7 @@ use cupola_domain::{
     builds::Build,
     domains::Domain,
     droplets::Droplet,
+    generations::Generation,
     ids::AppId,
     instances::Instance,
     launch::{self, launch_argv, launch_environment},
@@ -182,10 +183,15 @@ pub(crate) async fn read_desired_instance(
     instance: &Instance,
 ) -> Result<Option<DesiredInstance>, ControlError> {
     let mut tx = control.read().await?;
-    let Some(process) = store::get::<Process>(&mut *tx, instance.process_id).await? else {
+    let Some(mut process) = store::get::<Process>(&mut *tx, instance.process_id).await? else {
         return Ok(None);
     };
-    let Some(rows) = PlaceRows::read(&mut *tx, process.app_id).await? else { return Ok(None) };
+    let Some(mut rows) = PlaceRows::read(&mut *tx, process.app_id).await? else { return Ok(None) };
+    // None: the instance was started before generations were written down.
+    if let Some(generation) = store::get::<Generation>(&mut *tx, instance.generation).await? {
+        generation.release.restore(&mut rows.app, &mut process);
+        rows.app.generation = generation.id;
+    }
     let Some(droplet_id) = rows.app.current_droplet else { return Ok(None) };
     let Some(droplet) = store::get::<Droplet>(&mut *tx, droplet_id).await? else {
         return Ok(None);

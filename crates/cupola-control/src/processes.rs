@@ -208,9 +208,28 @@ impl Control {
         process: &mut Process,
         scale: Scale,
     ) -> Result<(), ControlError> {
+        let scaled = self.scaled(process, scale)?;
+        if scaled == *process {
+            return Ok(());
+        }
+        *process = scaled;
+        process.updated_at = self.ports.clock.now();
+        store::update(tx, process).await?;
+        let request = json!({
+            "instances": scale.instances,
+            "memory_in_mb": scale.memory_mib,
+            "disk_in_mb": scale.disk_mib,
+            "log_rate_limit_in_bytes_per_second": scale.log_rate_bytes_per_s,
+        });
+        let data = about(process, Some(without_nulls(request)));
+        self.record(tx, caller.party(), placed.event("audit.app.process.scale", data)).await
+    }
+
+    /// The process as it is after this scale, which has to be within the platform's bounds.
+    pub(crate) fn scaled(&self, process: &Process, scale: Scale) -> Result<Process, ControlError> {
         let limits = &self.settings().instances;
         let Scale { instances, memory_mib, disk_mib, log_rate_bytes_per_s } = scale;
-        let before = process.clone();
+        let mut process = process.clone();
         if let Some(wanted) = instances {
             process.instances = bounded("Instances", wanted, 0, INSTANCES_MAX)?;
         }
@@ -230,19 +249,7 @@ impl Control {
             }
             process.limits.log_rate_bytes_per_s = wanted;
         }
-        if *process == before {
-            return Ok(());
-        }
-        process.updated_at = self.ports.clock.now();
-        store::update(tx, process).await?;
-        let request = json!({
-            "instances": instances,
-            "memory_in_mb": memory_mib,
-            "disk_in_mb": disk_mib,
-            "log_rate_limit_in_bytes_per_second": log_rate_bytes_per_s,
-        });
-        let data = about(process, Some(without_nulls(request)));
-        self.record(tx, caller.party(), placed.event("audit.app.process.scale", data)).await
+        Ok(process)
     }
 
     /// The process and its app, if the caller may see them.

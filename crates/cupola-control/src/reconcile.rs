@@ -7,6 +7,7 @@
 //! Invariant: missing information means hold. A pass that cannot read changes nothing.
 
 mod access_log;
+mod deployments;
 mod instances;
 mod retention;
 mod routes;

@@ -28,6 +28,11 @@ pub fn after_crash(crashes_before: u32, uptime: Duration) -> AfterCrash {
     AfterCrash { crash_count, restart_after: delay(crash_count) }
 }
 
+/// Whether an index that crashed so often in a row is started again only after a while.
+pub const fn waits(crash_count: u32) -> bool {
+    crash_count > IMMEDIATE_RESTARTS
+}
+
 fn delay(crash_count: u32) -> Option<Duration> {
     if crash_count > CRASHES_MAX {
         None

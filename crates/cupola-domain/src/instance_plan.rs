@@ -9,18 +9,11 @@ use std::time::Duration;
 
 use crate::{
     crash_policy::{AfterCrash, after_crash},
+    generations::Share,
     ids::{GenerationId, InstanceId},
     instances::{Instance, InstanceState},
     time::Timestamp,
 };
-
-/// What the user wants of one process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Desired {
-    /// Zero where the app is stopped or has no droplet.
-    pub instances: u32,
-    pub generation: GenerationId,
-}
 
 /// What is known of one instance besides its row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +41,7 @@ pub struct Known<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// A new row in state `Starting` for this index.
-    Start { index: u32, crash_count: u32 },
+    Start { generation: GenerationId, index: u32, crash_count: u32 },
     /// The row becomes `Running`: it was seen healthy.
     Ran(InstanceId),
     /// The row becomes `Starting`: the cell begins again, as after a restart of the host.
@@ -63,15 +56,16 @@ pub enum Step {
     Forget(InstanceId),
 }
 
-/// The steps towards the desired state. Carrying them out and planning again ends at no steps.
-pub fn plan(desired: Desired, known: &[Known<'_>], now: Timestamp) -> Vec<Step> {
+/// The steps towards what is desired: one share, or several during a deployment, or none where the
+/// app is stopped. Carrying them out and planning again ends at no steps.
+pub fn plan(desired: &[Share], known: &[Known<'_>], now: Timestamp) -> Vec<Step> {
     let mut steps: Vec<Step> = known.iter().filter_map(|one| step(desired, one, now)).collect();
-    steps.extend(starts(desired, known, now));
+    steps.extend(desired.iter().flat_map(|share| starts(share, known, now)));
     steps
 }
 
 /// The next step of one row.
-fn step(desired: Desired, known: &Known<'_>, now: Timestamp) -> Option<Step> {
+fn step(desired: &[Share], known: &Known<'_>, now: Timestamp) -> Option<Step> {
     let row = known.row;
     let wanted = is_wanted(desired, row);
     match (row.state, known.seen) {
@@ -98,21 +92,26 @@ fn step(desired: Desired, known: &Known<'_>, now: Timestamp) -> Option<Step> {
 }
 
 /// New rows for the indices that have none, and for crashed ones whose time has come.
-fn starts(desired: Desired, known: &[Known<'_>], now: Timestamp) -> Vec<Step> {
-    let start = |index| {
+fn starts<'a>(
+    share: &'a Share,
+    known: &'a [Known<'_>],
+    now: Timestamp,
+) -> impl Iterator<Item = Step> + 'a {
+    let start = move |&index: &u32| {
+        let generation = share.generation;
         let holder = known
             .iter()
             .map(|one| one.row)
-            .find(|row| row.index == index && is_wanted(desired, row) && holds_its_index(row));
+            .find(|row| row.index == index && row.generation == generation && holds_its_index(row));
         match holder {
-            None => Some(Step::Start { index, crash_count: 0 }),
+            None => Some(Step::Start { generation, index, crash_count: 0 }),
             Some(row) if row.state == InstanceState::Crashed && is_due(row, now) => {
-                Some(Step::Start { index, crash_count: row.crash_count })
+                Some(Step::Start { generation, index, crash_count: row.crash_count })
             }
             Some(_) => None,
         }
     };
-    (0..desired.instances).filter_map(start).collect()
+    share.indices.iter().filter_map(start)
 }
 
 /// When something is due that no event will announce.
@@ -121,8 +120,9 @@ pub fn next_due(known: &[Known<'_>]) -> Option<Timestamp> {
     crashed.filter_map(|one| one.row.restart_at).min()
 }
 
-fn is_wanted(desired: Desired, row: &Instance) -> bool {
-    row.generation == desired.generation && row.index < desired.instances
+fn is_wanted(desired: &[Share], row: &Instance) -> bool {
+    let is_of = |share: &Share| share.generation == row.generation;
+    desired.iter().any(|share| is_of(share) && share.indices.contains(&row.index))
 }
 
 const fn holds_its_index(row: &Instance) -> bool {

@@ -5,14 +5,17 @@ use cupola_domain::{
     audit::AuditEvent,
     buildpacks::Buildpack,
     builds::{Build, BuildState},
+    deployments::Deployment,
     domains::Domain,
     droplets::Droplet,
     feature_flags::FeatureFlag,
+    generations::Generation,
     instances::{Exit, Instance},
     jobs::{Job, JobState},
     orgs::Org,
     packages::{Package, PackageState},
     processes::Process,
+    revisions::Revision,
     roles::{Role, RoleScope},
     routes::{Destination, Route},
     spaces::Space,
@@ -42,6 +45,9 @@ pub const TABLES: &[&Table] = &[
     Job::TABLE,
     AuditEvent::TABLE,
     FeatureFlag::TABLE,
+    Deployment::TABLE,
+    Generation::TABLE,
+    Revision::TABLE,
 ];
 
 const fn text(name: &'static str) -> Column {
@@ -194,6 +200,35 @@ noun!(Job, "jobs", columns [text("operation"), text("state")], unique &[],
         JobState::Complete => "COMPLETE",
         JobState::Failed => "FAILED",
     }.into()]);
+
+noun!(Deployment, "deployments",
+    columns [text("app_id"), text("state")], unique &[],
+    |deployment| [id(deployment.app_id), deployment.state.name().into()]);
+
+noun!(Revision, "revisions",
+    columns [text("app_id"), integer("version")], unique &[&["app_id", "version"]],
+    |revision| [id(revision.app_id), i64::from(revision.version).into()]);
+
+impl Noun for Generation {
+    const TABLE: &'static Table =
+        &Table { name: "generations", columns: &[text("app_id")], unique: &[] };
+
+    fn id(&self) -> String {
+        self.id.to_string()
+    }
+
+    fn values(&self) -> Vec<Value> {
+        vec![id(self.app_id)]
+    }
+
+    fn created_at(&self) -> Timestamp {
+        self.created_at
+    }
+
+    fn updated_at(&self) -> Timestamp {
+        self.created_at
+    }
+}
 
 impl Noun for AuditEvent {
     const TABLE: &'static Table = &Table {

@@ -58,11 +58,15 @@ pub enum OpenError {
     },
 }
 
-const SQLITE: &[(i64, &str, &str)] =
-    &[(1, "nouns", include_str!("../migrations/sqlite/0001_nouns.sql"))];
+const SQLITE: &[(i64, &str, &str)] = &[
+    (1, "nouns", include_str!("../migrations/sqlite/0001_nouns.sql")),
+    (2, "delivery", include_str!("../migrations/sqlite/0002_delivery.sql")),
+];
 
-const POSTGRES: &[(i64, &str, &str)] =
-    &[(1, "nouns", include_str!("../migrations/postgres/0001_nouns.sql"))];
+const POSTGRES: &[(i64, &str, &str)] = &[
+    (1, "nouns", include_str!("../migrations/postgres/0001_nouns.sql")),
+    (2, "delivery", include_str!("../migrations/postgres/0002_delivery.sql")),
+];
 
 pub(crate) fn sqlite() -> Migrator {
     migrator(SQLITE)

@@ -115,6 +115,15 @@ impl TestPlatform {
         self.loops = Some((loops, stop));
     }
 
+    /// Ends the loops where they are and starts them anew, as a restart of control does.
+    pub async fn restart_loops(&mut self) {
+        if let Some((loops, stop)) = self.loops.take() {
+            stop.send_replace(true);
+            loops.ended().await;
+        }
+        self.start_loops().await;
+    }
+
     /// Runs every job that is waiting, as the loop does.
     pub async fn run_jobs(&self) {
         while self.control.run_jobs().await.expect("jobs can be read") > 0 {}

@@ -113,7 +113,6 @@ const OPEN: &[(&str, &str)] = &[
 
 /// Nouns that the platform does not have, so that nobody sees or makes one.
 const EMPTY: &[&str] = &[
-    "/v3/deployments",
     "/v3/isolation_segments",
     "/v3/security_groups",
     "/v3/service_brokers",

@@ -8,7 +8,6 @@ async fn lists_of_what_is_not_there_are_empty_for_every_filter() {
     let platform = TestPlatform::start().await;
     let ada = platform.as_user("ada", &[]).await;
     let lists = [
-        "/v3/deployments?app_guids=a&order_by=-created_at&page=1&per_page=1&status_values=ACTIVE",
         "/v3/isolation_segments?organization_guids=a",
         "/v3/security_groups",
         "/v3/service_brokers",
@@ -25,8 +24,8 @@ async fn lists_of_what_is_not_there_are_empty_for_every_filter() {
         let list = ada.get(path).await;
         assert_eq!(list.expect(200)["pagination"]["total_results"], 0, "{path}");
     }
-    let one = ada.get("/v3/deployments/none").await;
-    assert_eq!(one.detail(404), "Deployment not found");
+    let one = ada.get("/v3/tasks/none").await;
+    assert_eq!(one.detail(404), "Task not found");
     let new = ada.post("/v3/service_brokers", json!({})).await;
     assert_eq!(new.detail(422), "this platform has no service brokers yet");
 }

@@ -6,6 +6,7 @@ mod accounts;
 mod apps;
 mod authorization;
 mod buildpacks;
+mod deployments;
 mod empty;
 mod feature_flags;
 mod lists;

@@ -2,15 +2,13 @@
 
 use cupola_domain::{
     apps::{App, AppState},
-    ids::{AppId, GenerationId},
+    ids::AppId,
     jobs::Job,
-    processes::Process,
 };
-use cupola_ports::store::{self, Query, WriteTx};
 use serde_json::json;
 
 use super::PlacedApp;
-use crate::{Control, ControlError, caller::Caller, jobs::JobInput};
+use crate::{Control, ControlError, caller::Caller, jobs::JobInput, revisions::Origin};
 
 /// What a client wants an app to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,28 +76,18 @@ impl Control {
             if action == AppAction::Stop { AppState::Stopped } else { AppState::Started };
         let starts = placed.app.desired == AppState::Started;
         if starts && (action == AppAction::Restart || was == AppState::Stopped) {
-            self.new_generation(&mut *tx, &mut placed.app).await?;
+            let (generation, _) =
+                self.new_generation(&mut *tx, caller, &placed, Origin::Settings).await?;
+            self.run_generation(&mut *tx, &mut placed.app, generation.id).await?;
+            self.supersede(&mut *tx, id).await?;
+        } else if !starts {
+            self.supersede(&mut *tx, id).await?;
         }
         self.update_app_row(&mut *tx, &mut placed.app).await?;
         self.record(&mut *tx, caller.party(), placed.event(event, json!({}))).await?;
         tx.commit().await?;
         self.tell(id, format!("{line} with guid {id}"));
         Ok(placed.app)
-    }
-
-    /// Makes every running instance of the app one to be replaced.
-    async fn new_generation(
-        &self,
-        tx: &mut dyn WriteTx,
-        app: &mut App,
-    ) -> Result<(), ControlError> {
-        app.generation = GenerationId::random();
-        let query = Query::by("app_id", app.id.to_string());
-        for mut process in store::list::<Process>(tx, &query).await?.items {
-            process.generation = app.generation;
-            store::update(tx, &process).await?;
-        }
-        Ok(())
     }
 
     /// Begins to remove what builds of the app have kept for the next one.

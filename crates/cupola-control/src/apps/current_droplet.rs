@@ -54,7 +54,7 @@ impl Control {
         Ok(droplet.id)
     }
 
-    async fn add_missing_processes(
+    pub(crate) async fn add_missing_processes(
         &self,
         tx: &mut dyn WriteTx,
         caller: &Caller,

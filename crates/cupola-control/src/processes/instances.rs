@@ -4,9 +4,10 @@ use std::collections::HashMap;
 
 use cupola_domain::{
     apps::{App, AppState},
-    ids::{AppId, InstanceId, ProcessId},
+    deployments::Deployment,
+    ids::{AppId, GenerationId, InstanceId, ProcessId},
     instances::{Instance, InstanceState},
-    processes::Process,
+    processes::{Process, WEB},
     time::Timestamp,
 };
 use cupola_ports::{
@@ -16,7 +17,9 @@ use cupola_ports::{
 use serde_json::json;
 
 use super::ProcessRef;
-use crate::{Control, ControlError, apps::distinct, caller::Caller, control::ids};
+use crate::{
+    Control, ControlError, apps::distinct, caller::Caller, control::ids, deployments::active,
+};
 
 /// The state of an index, as the API names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,8 +90,11 @@ impl Control {
             let (placed, process) = self.readable_process(&mut *tx, &access, &process).await?;
             let query = Query::by("process_id", process.id.to_string());
             let rows = store::list::<Instance>(&mut *tx, &query).await?.items;
+            let of_app = active().and_by("app_id", placed.app.id.to_string());
+            let deployment = store::first::<Deployment>(&mut *tx, &of_app).await?;
             drop(tx);
-            let instances = of_process(&process, is_wanted(&placed.app), &rows);
+            let wanted = wanted(&placed.app, &process, deployment.as_ref());
+            let instances = of_process(&process, &wanted, &rows);
             if is_settled(&instances) || !hold.changed().await {
                 return Ok(self.observed(process, instances).await);
             }
@@ -110,11 +116,16 @@ impl Control {
         let app_ids = distinct(processes.iter().map(|process| process.app_id));
         let query = Query::all().and(Condition::In("id", app_ids));
         let apps = store::list::<App>(&mut *tx, &query).await?.items;
-        let wanted: Vec<AppId> =
-            apps.iter().filter(|app| is_wanted(app)).map(|app| app.id).collect();
+        let apps: HashMap<AppId, App> = apps.into_iter().map(|app| (app.id, app)).collect();
+        let deployments = store::list::<Deployment>(&mut *tx, &active()).await?.items;
+        let deployments: HashMap<AppId, Deployment> =
+            deployments.into_iter().map(|one| (one.app_id, one)).collect();
         let of = |process: &Process| {
             let rows = rows.get(&process.id).map_or(&[][..], Vec::as_slice);
-            (process.id, of_process(process, wanted.contains(&process.app_id), rows))
+            let app = apps.get(&process.app_id);
+            let deployment = deployments.get(&process.app_id);
+            let wanted = app.map_or_else(Vec::new, |app| wanted(app, process, deployment));
+            (process.id, of_process(process, &wanted, rows))
         };
         Ok(processes.iter().map(of).collect())
     }
@@ -173,21 +184,31 @@ impl Control {
     }
 }
 
-fn is_wanted(app: &App) -> bool {
-    app.desired == AppState::Started && app.current_droplet.is_some()
+/// The generations whose instances count, the newest first: more than one during a deployment.
+fn wanted(app: &App, process: &Process, deployment: Option<&Deployment>) -> Vec<GenerationId> {
+    if app.desired != AppState::Started || app.current_droplet.is_none() {
+        return Vec::new();
+    }
+    match deployment {
+        Some(one) if process.kind == WEB => {
+            one.shares().map(|share| share.generation).rev().collect()
+        }
+        _ => vec![app.generation],
+    }
 }
 
-/// Every index that the process should have, and what is known of it.
-fn of_process(process: &Process, is_wanted: bool, rows: &[Instance]) -> Vec<InstanceStats> {
+/// Every index that the process should have, and what is known of it. During a deployment an index
+/// is that of the newest generation which has it.
+fn of_process(process: &Process, wanted: &[GenerationId], rows: &[Instance]) -> Vec<InstanceStats> {
     let of_index = |index| {
-        let mut of_index = rows.iter().filter(|row| row.index == index);
-        let current = of_index
-            .clone()
-            .find(|row| row.generation == process.generation && !is_leaving(row.state));
+        let of_index = || rows.iter().filter(|row| row.index == index);
+        let current = wanted.iter().find_map(|generation| {
+            of_index().find(|row| row.generation == *generation && !is_leaving(row.state))
+        });
         let (state, row) = match current {
-            Some(row) if is_wanted => (state_of(row.state), Some(row)),
-            _ if is_wanted => (IndexState::Starting, None),
-            _ => match of_index.next() {
+            Some(row) => (state_of(row.state), Some(row)),
+            None if !wanted.is_empty() => (IndexState::Starting, None),
+            None => match of_index().next() {
                 Some(row) => (IndexState::Stopping, Some(row)),
                 None => (IndexState::Down, None),
             },

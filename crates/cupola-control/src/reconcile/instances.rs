@@ -12,10 +12,12 @@ use std::{
 
 use cupola_domain::{
     apps::{App, AppState},
-    ids::{AppId, InstanceId, ProcessId},
-    instance_plan::{Desired, Known, Seen, Step, next_due, plan},
+    deployments::Deployment,
+    generations::Share,
+    ids::{AppId, GenerationId, InstanceId, ProcessId},
+    instance_plan::{Known, Seen, Step, next_due, plan},
     instances::{Exit, ExitCause, Instance, InstanceState},
-    processes::Process,
+    processes::{Process, WEB},
     time::Timestamp,
 };
 use cupola_ports::{
@@ -25,8 +27,8 @@ use cupola_ports::{
 };
 use tokio::sync::watch;
 
-use super::{PERIOD, rest_after, routes, write};
-use crate::{Control, ControlError, launch_spec};
+use super::{PERIOD, deployments, rest_after, routes, write};
+use crate::{Control, ControlError, deployments::active, launch_spec};
 
 /// Runs until it is dropped.
 pub(super) async fn run(control: Control, lease: Lease) {
@@ -71,13 +73,25 @@ struct Memory {
     specs: HashMap<InstanceId, DesiredInstance>,
     draining: HashMap<InstanceId, Draining>,
     routes: routes::Memory,
+    has_begun: bool,
+}
+
+impl Memory {
+    /// After a restart of control nobody knows which instances were sent requests: the data plane
+    /// may serve the table that it had.
+    fn begin(&mut self, state: &State) {
+        if !self.has_begun {
+            self.routes.routed_before(state.instances.keys().copied());
+            self.has_begun = true;
+        }
+    }
 }
 
 /// Since when an instance gets no new requests.
 struct Draining {
     since: Duration,
-    /// The first table without it.
-    version: u64,
+    /// Epoch and version of the first table without it.
+    table: (u64, u64),
     tunnels_told: bool,
 }
 
@@ -98,6 +112,10 @@ async fn pass(
         return Ok(PERIOD);
     }
     let mut state = State::read(&mut *control.read().await?).await?;
+    if deployments::pass(control, lease, &state, &actual).await? {
+        state = State::read(&mut *control.read().await?).await?;
+    }
+    memory.begin(&state);
     let drained = drained(control, memory, &state).await;
     let steps = state.plan(&actual, &drained, control.ports.clock.now());
     if !steps.is_empty() {
@@ -111,7 +129,7 @@ async fn pass(
 
     let version =
         routes::apply(control, &mut memory.routes, lease, &actual, &state.instances).await?;
-    remember_draining(control, memory, &state, version);
+    remember_draining(control, memory, &state, (lease.epoch, version));
     let (desired, unstartable) = specs(control, memory, &state).await?;
     give_up(control, lease, &mut state, &actual, &unstartable).await?;
     control.ports.cells.apply(desired).await.map_err(|source| ControlError::Outside {
@@ -149,10 +167,12 @@ async fn route_before_told(
 }
 
 /// Everything that is wanted and remembered.
-struct State {
+pub(super) struct State {
     apps: HashMap<AppId, App>,
     processes: HashMap<ProcessId, Process>,
-    instances: HashMap<InstanceId, Instance>,
+    pub(super) instances: HashMap<InstanceId, Instance>,
+    /// Those that are under way. There is at most one of an app.
+    pub(super) deployments: HashMap<AppId, Deployment>,
 }
 
 impl State {
@@ -162,7 +182,9 @@ impl State {
         let apps: HashMap<_, _> = apps.into_iter().map(|app| (app.id, app)).collect();
         let processes = store::list::<Process>(tx, &Query::all()).await?.items;
         let processes = processes.into_iter().filter(|process| apps.contains_key(&process.app_id));
+        let deployments = store::list::<Deployment>(tx, &active()).await?.items;
         Ok(Self {
+            deployments: deployments.into_iter().map(|one| (one.app_id, one)).collect(),
             processes: processes.map(|process| (process.id, process)).collect(),
             apps,
             instances: instances.into_iter().map(|row| (row.id, row)).collect(),
@@ -186,22 +208,26 @@ impl State {
             known.entry(*process).or_default();
         }
         let steps = known.into_iter().flat_map(|(process_id, known)| {
-            let steps = plan(self.desired(process_id), &known, now);
+            let steps = plan(&self.desired(process_id), &known, now);
             steps.into_iter().map(move |step| PlannedStep { process_id, step })
         });
         steps.collect()
     }
 
-    fn desired(&self, process: ProcessId) -> Desired {
-        let nothing = Desired {
-            instances: 0,
-            generation: cupola_domain::ids::GenerationId::from_uuid(uuid::Uuid::nil()),
-        };
-        let Some(process) = self.processes.get(&process) else { return nothing };
-        let Some(app) = self.apps.get(&process.app_id) else { return nothing };
-        let is_wanted = app.desired == AppState::Started && app.current_droplet.is_some();
-        let instances = if is_wanted { process.instances } else { 0 };
-        Desired { instances, generation: app.generation }
+    fn desired(&self, process: ProcessId) -> Vec<Share> {
+        let Some(process) = self.processes.get(&process) else { return Vec::new() };
+        let Some(app) = self.apps.get(&process.app_id) else { return Vec::new() };
+        if app.desired != AppState::Started || app.current_droplet.is_none() {
+            return Vec::new();
+        }
+        match self.deployments.get(&app.id) {
+            Some(deployment) if process.kind == WEB => deployment.shares().cloned().collect(),
+            _ => vec![Share::of(app.generation, process.instances)],
+        }
+    }
+
+    pub(super) fn web_of(&self, app: AppId) -> Option<&Process> {
+        self.processes.values().find(|process| process.app_id == app && process.kind == WEB)
     }
 
     fn sleep(&self, now: Timestamp) -> Duration {
@@ -255,8 +281,9 @@ async fn carry_out(
 ) -> Result<(), ControlError> {
     let now = control.ports.clock.now();
     let (id, to) = match planned.step {
-        Step::Start { index, crash_count } => {
-            return start(tx, state, planned.process_id, index, crash_count, now).await;
+        Step::Start { generation, index, crash_count } => {
+            let place = (generation, index, crash_count);
+            return start(tx, state, planned.process_id, place, now).await;
         }
         Step::Forget(id) => {
             store::delete::<Instance>(tx, id).await?;
@@ -300,8 +327,7 @@ async fn start(
     tx: &mut dyn WriteTx,
     state: &mut State,
     process_id: ProcessId,
-    index: u32,
-    crash_count: u32,
+    (generation, index, crash_count): (GenerationId, u32, u32),
     now: Timestamp,
 ) -> Result<(), ControlError> {
     let Some(process) = state.processes.get(&process_id) else { return Ok(()) };
@@ -310,7 +336,7 @@ async fn start(
         app_id: process.app_id,
         process_id,
         index,
-        generation: state.desired(process_id).generation,
+        generation,
         state: InstanceState::Starting,
         crash_count,
         restart_at: None,
@@ -355,7 +381,7 @@ async fn drained(control: &Control, memory: &mut Memory, state: &State) -> HashS
     let mut done = HashSet::new();
     for (id, draining) in &mut memory.draining {
         let traffic = report.instances.get(id).copied().unwrap_or_default();
-        let is_out = report.serving.is_some_and(|(_, version)| version >= draining.version);
+        let is_out = report.serving >= Some(draining.table);
         let time_is_up = now.saturating_sub(draining.since) >= drain;
         if (is_out && traffic.in_flight == 0) || time_is_up {
             if traffic.tunnels == 0 || draining.tunnels_told {
@@ -375,14 +401,14 @@ async fn drained(control: &Control, memory: &mut Memory, state: &State) -> HashS
     done
 }
 
-fn remember_draining(control: &Control, memory: &mut Memory, state: &State, version: u64) {
+fn remember_draining(control: &Control, memory: &mut Memory, state: &State, table: (u64, u64)) {
     let is_draining = |id: &InstanceId| {
         state.instances.get(id).is_some_and(|row| row.state == InstanceState::Draining)
     };
     memory.draining.retain(|id, _| is_draining(id));
     let since = control.ports.clock.monotonic();
     for id in state.instances.keys().filter(|id| is_draining(id)) {
-        let new = || Draining { since, version, tunnels_told: false };
+        let new = || Draining { since, table, tunnels_told: false };
         memory.draining.entry(*id).or_insert_with(new);
     }
     memory.routes.forget_all_but(|id| state.instances.contains_key(id));
@@ -425,15 +451,20 @@ async fn give_up(
     actual: &ActualState,
     unstartable: &[InstanceId],
 ) -> Result<(), ControlError> {
-    let rows = unstartable.iter().filter_map(|id| state.instances.get(id));
-    let rows: Vec<Instance> =
-        rows.filter(|row| row.state != InstanceState::Draining).cloned().collect();
+    // Missing information means hold: what the cell has already is never given up.
+    let rows = unstartable.iter().filter_map(|id| state.instances.get(id)).filter(|row| {
+        row.state == InstanceState::Starting && !actual.instances.contains_key(&row.id)
+    });
+    let rows: Vec<Instance> = rows.cloned().collect();
     if rows.is_empty() {
         return Ok(());
     }
     let now = control.ports.clock.now();
     let mut tx = write(control, lease).await?;
     for mut row in rows {
+        if store::get::<Instance>(&mut *tx, row.id).await?.as_ref() != Some(&row) {
+            continue;
+        }
         let cause = ExitCause::NotStarted { detail: NO_COMMAND.to_owned() };
         row.state = InstanceState::Crashed;
         row.detail = Some(cause.to_string());

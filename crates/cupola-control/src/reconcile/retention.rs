@@ -10,17 +10,20 @@ use cupola_domain::{
     apps::App,
     audit::AuditEvent,
     builds::{Build, BuildState},
+    deployments::Deployment,
     droplets::{Droplet, LayerDigest},
-    ids::{AppId, DropletId, PackageId},
-    instances::Exit,
+    generations::Generation,
+    ids::{AppId, DropletId, GenerationId, PackageId},
+    instances::{Exit, Instance},
     jobs::Job,
     packages::{Package, PackageState},
+    revisions::Revision,
     time::Timestamp,
 };
 use cupola_ports::store::{self, Condition, Lease, Noun, Query, WriteTx};
 
 use super::{rest_after, write};
-use crate::{Control, ControlError};
+use crate::{Control, ControlError, deployments::active};
 
 const PERIOD: Duration = Duration::from_secs(60 * 60);
 /// Upstream keeps events for 31 days; jobs are of no use to anybody after that either.
@@ -30,6 +33,8 @@ const DROPLETS_MAX: usize = 5;
 const PACKAGES_MAX: usize = 5;
 const BUILDS_MAX: usize = 100;
 const EXITS_MAX: usize = 50;
+const REVISIONS_MAX: usize = 100;
+const DEPLOYMENTS_MAX: usize = 100;
 
 /// Runs until it is dropped.
 pub(super) async fn run(control: Control, lease: Lease) {
@@ -69,14 +74,15 @@ async fn trim_ages(tx: &mut dyn WriteTx, now: Timestamp) -> Result<(), ControlEr
 async fn trim_apps(tx: &mut dyn WriteTx) -> Result<Vec<LayerDigest>, ControlError> {
     let apps = store::list::<App>(tx, &Query::all()).await?.items;
     let current: HashMap<AppId, Option<DropletId>> =
-        apps.into_iter().map(|app| (app.id, app.current_droplet)).collect();
-    let droplets = trim::<Droplet>(
-        tx,
-        DROPLETS_MAX,
-        |d| d.app_id,
-        |d| current.get(&d.app_id).copied().flatten() == Some(d.id),
-    )
-    .await?;
+        apps.iter().map(|app| (app.id, app.current_droplet)).collect();
+    let run = trim_generations(tx, &apps).await?;
+    let is_used = |d: &Droplet| {
+        run.contains(&d.id) || current.get(&d.app_id).copied().flatten() == Some(d.id)
+    };
+    let droplets = trim::<Droplet>(tx, DROPLETS_MAX, |d| d.app_id, is_used).await?;
+    trim::<Revision>(tx, REVISIONS_MAX, |r| r.app_id, |_| false).await?;
+    let is_active = |deployment: &Deployment| deployment.state.is_active();
+    trim::<Deployment>(tx, DEPLOYMENTS_MAX, |d| d.app_id, is_active).await?;
     let staging = store::list::<Build>(tx, &Query::by("state", "STAGING")).await?.items;
     let in_use: HashSet<PackageId> = droplets
         .iter()
@@ -96,6 +102,30 @@ async fn trim_apps(tx: &mut dyn WriteTx) -> Result<Vec<LayerDigest>, ControlErro
         _ => None,
     }));
     Ok(layers)
+}
+
+/// Removes the generations that nothing runs of, and returns the droplets of the others: what runs
+/// is never deleted.
+async fn trim_generations(
+    tx: &mut dyn WriteTx,
+    apps: &[App],
+) -> Result<HashSet<DropletId>, ControlError> {
+    let instances = store::list::<Instance>(tx, &Query::all()).await?.items;
+    let deployments = store::list::<Deployment>(tx, &active()).await?.items;
+    let used: HashSet<GenerationId> = apps
+        .iter()
+        .map(|app| app.generation)
+        .chain(instances.iter().map(|row| row.generation))
+        .chain(deployments.iter().flat_map(Deployment::shares).map(|share| share.generation))
+        .collect();
+    let generations = store::list::<Generation>(tx, &Query::all()).await?.items;
+    let (kept, surplus): (Vec<_>, Vec<_>) =
+        generations.into_iter().partition(|generation| used.contains(&generation.id));
+    let surplus: Vec<_> = surplus.iter().map(|one| one.id.to_string().into()).collect();
+    if !surplus.is_empty() {
+        tx.delete_rows(Generation::TABLE, &[Condition::In("id", surplus)]).await?;
+    }
+    Ok(kept.into_iter().map(|generation| generation.release.droplet).collect())
 }
 
 /// Removes all but the newest `max` rows of each app, except those to keep; returns what is left.

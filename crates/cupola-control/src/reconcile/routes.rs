@@ -36,6 +36,11 @@ impl Memory {
         self.routed.contains(&id)
     }
 
+    /// Notes instances that may be in a table which an earlier process handed over.
+    pub(super) fn routed_before(&mut self, ids: impl IntoIterator<Item = InstanceId>) {
+        self.routed.extend(ids);
+    }
+
     pub(super) fn forget_all_but(&mut self, keep: impl Fn(&InstanceId) -> bool) {
         self.routed.retain(keep);
     }

@@ -34,33 +34,49 @@ fn missing_indices_are_started() {
     let generation = GenerationId::random();
     let running = row(0, generation, InstanceState::Running);
 
-    let steps = plan(Desired { instances: 3, generation }, &[known(&running, Seen::Running)], T0);
+    let steps = plan(&[Share::of(generation, 3)], &[known(&running, Seen::Running)], T0);
 
     assert_eq!(
         steps,
-        [Step::Start { index: 1, crash_count: 0 }, Step::Start { index: 2, crash_count: 0 }]
+        [
+            Step::Start { generation, index: 1, crash_count: 0 },
+            Step::Start { generation, index: 2, crash_count: 0 }
+        ]
     );
 }
 
 #[test]
 fn new_generation_drains_the_old_and_starts_at_once() {
     let old = row(0, GenerationId::random(), InstanceState::Running);
-    let desired = Desired { instances: 1, generation: GenerationId::random() };
+    let generation = GenerationId::random();
 
-    let steps = plan(desired, &[known(&old, Seen::Running)], T0);
+    let steps = plan(&[Share::of(generation, 1)], &[known(&old, Seen::Running)], T0);
 
-    assert_eq!(steps, [Step::Drain(old.id), Step::Start { index: 0, crash_count: 0 }]);
+    let start = Step::Start { generation, index: 0, crash_count: 0 };
+    assert_eq!(steps, [Step::Drain(old.id), start]);
+}
+
+#[test]
+fn two_generations_live_beside_each_other_while_both_are_desired() {
+    let (old, new) = (GenerationId::random(), GenerationId::random());
+    let running = [0, 1].map(|index| row(index, old, InstanceState::Running));
+    let known: Vec<Known<'_>> = running.iter().map(|row| known(row, Seen::Running)).collect();
+    let only_second = Share { generation: old, indices: [1].into() };
+
+    let steps = plan(&[only_second, Share::of(new, 1)], &known, T0);
+
+    let start = Step::Start { generation: new, index: 0, crash_count: 0 };
+    assert_eq!(steps, [Step::Drain(running[0].id), start]);
 }
 
 #[test]
 fn draining_instance_is_stopped_only_when_its_requests_are_answered() {
     let generation = GenerationId::random();
     let draining = row(0, generation, InstanceState::Draining);
-    let desired = Desired { instances: 0, generation };
 
-    let waiting = plan(desired, &[known(&draining, Seen::Running)], T0);
+    let waiting = plan(&[], &[known(&draining, Seen::Running)], T0);
     let done = Known { drained: true, ..known(&draining, Seen::Running) };
-    let stopped = plan(desired, &[done], T0);
+    let stopped = plan(&[], &[done], T0);
 
     assert_eq!(waiting, []);
     assert_eq!(stopped, [Step::Stop(draining.id)]);
@@ -75,13 +91,16 @@ fn crashed_instance_is_replaced_when_its_time_has_come() {
         restart_at: Some(due),
         ..row(0, generation, InstanceState::Crashed)
     };
-    let desired = Desired { instances: 1, generation };
+    let desired = [Share::of(generation, 1)];
 
-    let before = plan(desired, &[known(&crashed, Seen::Absent)], T0);
-    let after = plan(desired, &[known(&crashed, Seen::Absent)], due);
+    let before = plan(&desired, &[known(&crashed, Seen::Absent)], T0);
+    let after = plan(&desired, &[known(&crashed, Seen::Absent)], due);
 
     assert_eq!(before, []);
-    assert_eq!(after, [Step::Forget(crashed.id), Step::Start { index: 0, crash_count: 4 }]);
+    assert_eq!(
+        after,
+        [Step::Forget(crashed.id), Step::Start { generation, index: 0, crash_count: 4 }]
+    );
 }
 
 #[test]
@@ -90,9 +109,12 @@ fn exit_of_an_instance_that_is_no_longer_wanted_is_no_crash() {
     let exited = row(1, generation, InstanceState::Running);
     let seen = Seen::Exited { uptime: Duration::from_secs(9) };
 
-    let steps = plan(Desired { instances: 1, generation }, &[known(&exited, seen)], T0);
+    let steps = plan(&[Share::of(generation, 1)], &[known(&exited, seen)], T0);
 
-    assert_eq!(steps, [Step::Forget(exited.id), Step::Start { index: 0, crash_count: 0 }]);
+    assert_eq!(
+        steps,
+        [Step::Forget(exited.id), Step::Start { generation, index: 0, crash_count: 0 }]
+    );
 }
 
 /// A cell and a store, as simple as can be.
@@ -108,23 +130,23 @@ impl World {
     }
 
     /// Plans and carries out at most `steps_max` steps: control may be killed after any of them.
-    fn reconcile(&mut self, desired: Desired, now: Timestamp, steps_max: usize) -> usize {
+    fn reconcile(&mut self, desired: &[Share], now: Timestamp, steps_max: usize) -> usize {
         let rows: Vec<Instance> = self.rows.values().cloned().collect();
         let known: Vec<Known<'_>> =
             rows.iter().map(|row| Known { row, seen: self.seen(row.id), drained: true }).collect();
         let steps = plan(desired, &known, now);
         for step in steps.iter().take(steps_max) {
-            self.carry_out(*step, desired.generation, now);
+            self.carry_out(*step, now);
         }
         steps.len()
     }
 
-    fn carry_out(&mut self, step: Step, generation: GenerationId, now: Timestamp) {
+    fn carry_out(&mut self, step: Step, now: Timestamp) {
         let mut set = |id: InstanceId, state| {
             self.rows.get_mut(&id).expect("steps name rows").state = state;
         };
         match step {
-            Step::Start { index, crash_count } => {
+            Step::Start { generation, index, crash_count } => {
                 let new =
                     Instance { crash_count, ..row(index, generation, InstanceState::Starting) };
                 self.rows.insert(new.id, new);
@@ -178,7 +200,7 @@ proptest! {
             if restart {
                 generation = GenerationId::random();
             }
-            world.reconcile(Desired { instances, generation }, now, steps_max);
+            world.reconcile(&[Share::of(generation, instances)], now, steps_max);
             world.run_cell();
             if let Some(seen) = world.cell.values_mut().nth(victim) {
                 *seen = Seen::Exited { uptime: Duration::from_secs(1) };
@@ -187,11 +209,11 @@ proptest! {
         }
 
         // From here on nothing fails and time goes on.
-        let desired = Desired { instances, generation };
+        let desired = [Share::of(generation, instances)];
         let mut settled = false;
         for _ in 0..200 {
             now = now + Duration::from_secs(3600);
-            let steps = world.reconcile(desired, now, usize::MAX);
+            let steps = world.reconcile(&desired, now, usize::MAX);
             world.run_cell();
             if steps == 0 {
                 settled = true;

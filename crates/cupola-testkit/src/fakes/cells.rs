@@ -24,12 +24,12 @@ use super::ManualClock;
 pub struct FakeCells {
     clock: Arc<ManualClock>,
     actual: watch::Sender<Arc<ActualState>>,
+    desired: watch::Sender<Vec<DesiredInstance>>,
     script: Mutex<Script>,
 }
 
 #[derive(Default)]
 struct Script {
-    desired: Vec<DesiredInstance>,
     /// Instances of these processes end at their start.
     crashing: HashMap<ProcessId, ExitCause>,
     /// Instances of these processes stay `Starting`.
@@ -41,7 +41,7 @@ impl FakeCells {
     pub(crate) fn new(clock: Arc<ManualClock>) -> Self {
         let state = ActualState { adopted: true, instances: HashMap::new() };
         let (actual, _) = watch::channel(Arc::new(state));
-        Self { clock, actual, script: Mutex::default() }
+        Self { clock, actual, desired: watch::Sender::default(), script: Mutex::default() }
     }
 
     /// Instances of this process end at their start from now on.
@@ -86,7 +86,12 @@ impl FakeCells {
 
     /// What was asked for last.
     pub fn desired(&self) -> Vec<DesiredInstance> {
-        self.script().desired.clone()
+        self.desired.borrow().clone()
+    }
+
+    /// The same, for waiting on.
+    pub fn watch_desired(&self) -> watch::Receiver<Vec<DesiredInstance>> {
+        self.desired.subscribe()
     }
 
     fn script(&self) -> std::sync::MutexGuard<'_, Script> {
@@ -140,8 +145,8 @@ impl Cells for FakeCells {
                 changed = true;
             }
         }
-        script.desired = desired;
         drop(script);
+        self.desired.send_replace(desired);
         if changed {
             self.actual.send_replace(Arc::new(state));
         }

@@ -1,6 +1,10 @@
-//! A data plane that serves every table at once and keeps it for the test to look at.
+//! A data plane that serves every table at once, unless a test holds it back, and keeps it for the
+//! test to look at.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use async_trait::async_trait;
 use cupola_domain::{ids::InstanceId, route_table::RouteTable};
@@ -9,12 +13,46 @@ use tokio::sync::{mpsc, watch};
 
 pub struct FakeDataPlane {
     report: watch::Sender<Arc<TrafficReport>>,
+    wanted: watch::Sender<Option<Arc<RouteTable>>>,
     table: watch::Sender<Option<Arc<RouteTable>>>,
+    is_held: AtomicBool,
 }
 
 impl FakeDataPlane {
     pub(crate) fn new() -> Self {
-        Self { report: watch::Sender::default(), table: watch::Sender::new(None) }
+        Self {
+            report: watch::Sender::default(),
+            wanted: watch::Sender::new(None),
+            table: watch::Sender::new(None),
+            is_held: AtomicBool::new(false),
+        }
+    }
+
+    /// The table that was handed over last, served or not.
+    pub fn wanted(&self) -> watch::Receiver<Option<Arc<RouteTable>>> {
+        self.wanted.subscribe()
+    }
+
+    /// Tables are taken and not served until this is called with `false`.
+    pub fn hold_tables(&self, held: bool) {
+        self.is_held.store(held, Ordering::Relaxed);
+        let wanted = self.wanted.borrow().clone();
+        if let Some(table) = wanted.filter(|_| !held) {
+            self.serve(table);
+        }
+    }
+
+    /// So many requests are being answered by this instance.
+    pub fn let_in_flight(&self, instance: InstanceId, in_flight: u64) {
+        self.report.send_modify(|report| {
+            Arc::make_mut(report).instances.entry(instance).or_default().in_flight = in_flight;
+        });
+    }
+
+    fn serve(&self, table: Arc<RouteTable>) {
+        let serving = Some((table.epoch, table.version));
+        self.table.send_replace(Some(table));
+        self.report.send_modify(|report| Arc::make_mut(report).serving = serving);
     }
 
     /// The table that is served, for waiting on.
@@ -26,9 +64,10 @@ impl FakeDataPlane {
 #[async_trait]
 impl DataPlane for FakeDataPlane {
     async fn apply(&self, table: Arc<RouteTable>) -> Result<(), DataPlaneError> {
-        let serving = Some((table.epoch, table.version));
-        self.table.send_replace(Some(table));
-        self.report.send_modify(|report| Arc::make_mut(report).serving = serving);
+        self.wanted.send_replace(Some(Arc::clone(&table)));
+        if !self.is_held.load(Ordering::Relaxed) {
+            self.serve(table);
+        }
         Ok(())
     }
 

@@ -46,7 +46,7 @@ pub(super) const OPERATIONS: &[(&str, &str, Gets, Gets)] = &[
     ("GET", "/v3/apps/{guid}/processes/{type}/stats", Missing, Ok),
     ("GET", "/v3/apps/{guid}/relationships/current_droplet", Missing, Ok),
     ("PATCH", "/v3/apps/{guid}/relationships/current_droplet", Missing, Forbidden),
-    ("GET", "/v3/apps/{guid}/revisions", Missing, EmptyList),
+    ("GET", "/v3/apps/{guid}/revisions", Missing, Ok),
     ("GET", "/v3/apps/{guid}/revisions/deployed", Missing, EmptyList),
     ("GET", "/v3/apps/{guid}/routes", Missing, Ok),
     ("GET", "/v3/apps/{guid}/sidecars", Missing, EmptyList),
@@ -75,6 +75,15 @@ pub(super) const OPERATIONS: &[(&str, &str, Gets, Gets)] = &[
     ("GET", "/v3/droplets/{guid}", Missing, Ok),
     ("PATCH", "/v3/droplets/{guid}", Missing, Forbidden),
     ("DELETE", "/v3/droplets/{guid}", Missing, Forbidden),
+    ("GET", "/v3/deployments", EmptyList, Ok),
+    ("POST", "/v3/deployments", Invalid, Invalid),
+    ("GET", "/v3/deployments/{guid}", Missing, Ok),
+    ("PATCH", "/v3/deployments/{guid}", Missing, Forbidden),
+    ("POST", "/v3/deployments/{guid}/actions/cancel", Missing, Forbidden),
+    ("POST", "/v3/deployments/{guid}/actions/continue", Missing, Forbidden),
+    ("GET", "/v3/revisions/{guid}", Missing, Ok),
+    ("PATCH", "/v3/revisions/{guid}", Missing, Forbidden),
+    ("GET", "/v3/revisions/{guid}/environment_variables", Missing, Forbidden),
     // The domain of the fixture is shared, so that everybody sees it.
     ("GET", "/v3/domains", Ok, Ok),
     ("POST", "/v3/domains", Forbidden, Forbidden),
@@ -108,6 +117,8 @@ pub(super) struct AppFixture {
     pub package: String,
     pub build: String,
     pub droplet: String,
+    pub deployment: String,
+    pub revision: String,
     pub domain: String,
     pub route: String,
     pub destination: String,
@@ -134,17 +145,34 @@ impl AppFixture {
         let (build, droplet) = staged(platform, &app, &package).await;
         let path = format!("/v3/apps/{app}/relationships/current_droplet");
         admin.patch(&path, to(&droplet)).await.expect(200);
-        Self { app, package, build, droplet, domain, route, destination, space }
+        let body = json!({ "relationships": { "app": to(&app) } });
+        let deployed = admin.post("/v3/deployments", body).await;
+        let revision = deployed.expect(201)["revision"]["guid"].as_str().unwrap().to_owned();
+        let deployment = deployed.guid();
+        Self {
+            app,
+            package,
+            build,
+            droplet,
+            deployment,
+            revision,
+            domain,
+            route,
+            destination,
+            space,
+        }
     }
 
     /// Ids by the plural in the path.
-    pub(super) fn ids(&self) -> [(&'static str, String); 7] {
+    pub(super) fn ids(&self) -> [(&'static str, String); 9] {
         [
             ("apps", self.app.clone()),
             ("processes", self.app.clone()),
             ("packages", self.package.clone()),
             ("builds", self.build.clone()),
             ("droplets", self.droplet.clone()),
+            ("deployments", self.deployment.clone()),
+            ("revisions", self.revision.clone()),
             ("domains", self.domain.clone()),
             ("routes", self.route.clone()),
         ]
@@ -167,6 +195,7 @@ impl AppFixture {
                 json!({ "type": "bits", "relationships": { "app": to(&self.app) } })
             }
             ("POST", "/v3/builds") => json!({ "package": { "guid": self.package } }),
+            ("POST", "/v3/deployments") => json!({ "relationships": { "app": to(&self.app) } }),
             ("POST", "/v3/domains") => json!({ "name": "other.example" }),
             ("POST", "/v3/routes") => json!({
                 "host": "other",

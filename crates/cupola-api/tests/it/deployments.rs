@@ -1,0 +1,418 @@
+//! Deployments and revisions, with every loop running.
+
+use std::time::Duration;
+
+use cupola_domain::{
+    ids::{AppId, InstanceId, ProcessId},
+    instances::ExitCause,
+    route_table::RouteTable,
+};
+use cupola_testkit::{
+    TestPlatform,
+    http::{Answer, Client},
+};
+use serde_json::{Value, json};
+
+use crate::push::{platform, push, staged, to};
+
+fn web(app: &str) -> ProcessId {
+    ProcessId::from_uuid(app.parse::<AppId>().unwrap().uuid())
+}
+
+async fn deploy(client: &Client<'_>, app: &str, more: Value) -> Answer {
+    let mut body = json!({ "relationships": { "app": to(app) } });
+    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    client.post("/v3/deployments", body).await
+}
+
+/// The deployment when it has ended or paused, or after a while.
+async fn settled(client: &Client<'_>, deployment: &Answer) -> Answer {
+    deployment.expect(201);
+    client.get(&format!("/v3/deployments/{}", deployment.guid())).await
+}
+
+fn reason(answer: &Answer) -> &str {
+    answer.expect(200)["status"]["reason"].as_str().unwrap()
+}
+
+async fn scale(client: &Client<'_>, app: &str, instances: u32) {
+    let path = format!("/v3/apps/{app}/processes/web/actions/scale");
+    client.post(&path, json!({ "instances": instances })).await.expect(202);
+}
+
+/// The instances that requests are sent to, once `is_right`.
+async fn routed(
+    platform: &TestPlatform,
+    is_right: impl Fn(&[InstanceId]) -> bool,
+) -> Vec<InstanceId> {
+    let ids = |table: &RouteTable| -> Vec<InstanceId> {
+        let rules = table.routes.values().flat_map(|entry| &entry.rules);
+        let endpoints = rules.flat_map(|rule| &rule.groups).flat_map(|group| &group.endpoints);
+        endpoints.map(|endpoint| endpoint.instance_id).collect()
+    };
+    let mut tables = platform.data_plane.table();
+    let found = tables.wait_for(|table| table.as_ref().is_some_and(|t| is_right(&ids(t))));
+    let found = tokio::time::timeout(Duration::from_secs(10), found).await;
+    ids(found.expect("the table becomes right").unwrap().as_ref().unwrap())
+}
+
+/// A platform with a running app of so many instances.
+async fn running(instances: u32) -> (TestPlatform, String) {
+    let platform = platform().await;
+    let admin = platform.as_admin().await;
+    let app = push(&admin, &platform.space.to_string(), "shop").await;
+    scale(&admin, &app, instances).await;
+    routed(&platform, |ids| ids.len() == instances as usize).await;
+    drop(admin);
+    (platform, app)
+}
+
+#[tokio::test]
+async fn rolling_deployment_replaces_every_instance_and_makes_a_revision() {
+    let (platform, app) = running(2).await;
+    let admin = platform.as_admin().await;
+    let before = routed(&platform, |ids| ids.len() == 2).await;
+    let (_, droplet) = staged(&admin, &app).await;
+
+    let created = deploy(&admin, &app, json!({ "droplet": { "guid": droplet } })).await;
+    let deployed = settled(&admin, &created).await;
+
+    assert_eq!(reason(&deployed), "DEPLOYED", "{}", deployed.text());
+    assert_eq!(deployed.body["status"]["value"], "FINALIZED");
+    assert_eq!(deployed.body["strategy"], "rolling");
+    assert_eq!(deployed.body["droplet"]["guid"], droplet);
+    assert_eq!(deployed.body["revision"]["version"], 2);
+    let is_new = |ids: &[InstanceId]| ids.len() == 2 && !ids.iter().any(|id| before.contains(id));
+    routed(&platform, is_new).await;
+    let revisions = admin.get(&format!("/v3/apps/{app}/revisions")).await;
+    let described: Vec<&Value> = revisions.expect(200)["resources"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|revision| &revision["description"])
+        .collect();
+    assert_eq!(described, ["Initial revision.", "New droplet deployed."]);
+    let now = admin.get(&format!("/v3/apps/{app}/revisions/deployed")).await;
+    assert_eq!(now.expect(200)["resources"][0]["version"], 2);
+    let current = admin.get(&format!("/v3/apps/{app}/relationships/current_droplet")).await;
+    assert_eq!(current.expect(200)["data"]["guid"], droplet);
+}
+
+#[tokio::test]
+async fn old_instance_serves_until_the_new_one_is_ready() {
+    let (platform, app) = running(1).await;
+    let admin = platform.as_admin().await;
+    let before = routed(&platform, |ids| ids.len() == 1).await;
+    platform.cells.let_start_slowly(web(&app));
+
+    let created = deploy(&admin, &app, json!({})).await;
+    let mut desired = platform.cells.watch_desired();
+    let both = desired.wait_for(|desired| desired.len() == 2);
+    tokio::time::timeout(Duration::from_secs(10), both).await.expect("both are wanted").unwrap();
+    let serving = routed(&platform, |ids| ids.len() == 1).await;
+    platform.cells.let_run(web(&app));
+    let deployed = settled(&admin, &created).await;
+
+    assert_eq!(serving, before);
+    assert_eq!(reason(&deployed), "DEPLOYED");
+    routed(&platform, |ids| ids.len() == 1 && ids != before).await;
+}
+
+#[tokio::test]
+async fn broken_version_is_cancelled_and_says_why_while_the_old_one_serves() {
+    let (platform, app) = running(1).await;
+    let admin = platform.as_admin().await;
+    let before = routed(&platform, |ids| ids.len() == 1).await;
+    let old = admin.get(&format!("/v3/apps/{app}/relationships/current_droplet")).await;
+    let (_, droplet) = staged(&admin, &app).await;
+    platform.cells.let_crash(web(&app), ExitCause::Exited { code: 3 });
+
+    let created = deploy(&admin, &app, json!({ "droplet": { "guid": droplet } })).await;
+    let ended = settled(&admin, &created).await;
+
+    assert_eq!(reason(&ended), "CANCELED");
+    assert_eq!(ended.body["status"]["details"]["error"], "Exited with status 3");
+    assert_eq!(routed(&platform, |ids| ids.len() == 1).await, before);
+    let current = admin.get(&format!("/v3/apps/{app}/relationships/current_droplet")).await;
+    assert_eq!(current.body["data"], old.body["data"]);
+    let lines = platform.logs.lines(&app);
+    let told = "Cancelling the deployment: Exited with status 3".to_owned();
+    assert!(lines.contains(&told), "{lines:?}");
+}
+
+#[tokio::test]
+async fn canary_pauses_at_each_step_and_goes_on_when_it_is_told() {
+    let (platform, app) = running(4).await;
+    let admin = platform.as_admin().await;
+    let steps = json!([{ "instance_weight": 25 }, { "instance_weight": 50 }]);
+    let options = json!({ "max_in_flight": 2, "canary": { "steps": steps } });
+
+    let created = deploy(&admin, &app, json!({ "strategy": "canary", "options": options })).await;
+    let first = settled(&admin, &created).await;
+    let path = format!("/v3/deployments/{}", created.guid());
+    admin.post(&format!("{path}/actions/continue"), json!({})).await.expect(200);
+    let second = admin.get(&path).await;
+    admin.post(&format!("{path}/actions/continue"), json!({})).await.expect(200);
+    let last = admin.get(&path).await;
+    let again = admin.post(&format!("{path}/actions/continue"), json!({})).await;
+
+    assert_eq!(reason(&first), "PAUSED");
+    assert_eq!(first.body["status"]["canary"]["steps"], json!({ "current": 1, "total": 2 }));
+    assert_eq!(reason(&second), "PAUSED");
+    assert_eq!(second.body["status"]["canary"]["steps"], json!({ "current": 2, "total": 2 }));
+    assert_eq!(reason(&last), "DEPLOYED");
+    let told = "Cannot continue a deployment with status: FINALIZED and reason: DEPLOYED";
+    assert_eq!(again.detail(422), told);
+}
+
+#[tokio::test]
+async fn cancelled_canary_brings_droplet_and_instances_back() {
+    let (platform, app) = running(3).await;
+    let admin = platform.as_admin().await;
+    let old = admin.get(&format!("/v3/apps/{app}/relationships/current_droplet")).await;
+    let before = routed(&platform, |ids| ids.len() == 3).await;
+    let (_, droplet) = staged(&admin, &app).await;
+    let body = json!({ "strategy": "canary", "droplet": { "guid": droplet } });
+    let created = deploy(&admin, &app, body).await;
+    assert_eq!(reason(&settled(&admin, &created).await), "PAUSED");
+    routed(&platform, |ids| ids.len() == 4).await;
+
+    let path = format!("/v3/deployments/{}", created.guid());
+    admin.post(&format!("{path}/actions/cancel"), json!({})).await.expect(200);
+    let ended = admin.get(&path).await;
+    let again = admin.post(&format!("{path}/actions/cancel"), json!({})).await;
+
+    assert_eq!(reason(&ended), "CANCELED");
+    assert_eq!(again.detail(422), "Cannot cancel a CANCELED deployment");
+    routed(&platform, |ids| *ids == *before).await;
+    let current = admin.get(&format!("/v3/apps/{app}/relationships/current_droplet")).await;
+    assert_eq!(current.body["data"], old.body["data"]);
+}
+
+#[tokio::test]
+async fn newer_deployment_takes_the_place_of_the_one_that_is_under_way() {
+    let (platform, app) = running(2).await;
+    let admin = platform.as_admin().await;
+    platform.cells.let_start_slowly(web(&app));
+    let first = deploy(&admin, &app, json!({})).await;
+
+    let second = deploy(&admin, &app, json!({})).await;
+    platform.cells.let_run(web(&app));
+
+    assert_eq!(reason(&settled(&admin, &first).await), "SUPERSEDED");
+    assert_eq!(reason(&settled(&admin, &second).await), "DEPLOYED");
+    routed(&platform, |ids| ids.len() == 2).await;
+}
+
+#[tokio::test]
+async fn restart_and_stop_end_a_deployment() {
+    let (platform, app) = running(1).await;
+    let admin = platform.as_admin().await;
+    let canary = json!({ "strategy": "canary" });
+    let first = deploy(&admin, &app, canary.clone()).await;
+    assert_eq!(reason(&settled(&admin, &first).await), "PAUSED");
+
+    admin.post(&format!("/v3/apps/{app}/actions/restart"), json!({})).await.expect(200);
+    routed(&platform, |ids| ids.len() == 1).await;
+    let second = deploy(&admin, &app, canary).await;
+    assert_eq!(reason(&settled(&admin, &second).await), "PAUSED");
+    admin.post(&format!("/v3/apps/{app}/actions/stop"), json!({})).await.expect(200);
+
+    assert_eq!(reason(&settled(&admin, &first).await), "SUPERSEDED");
+    assert_eq!(reason(&settled(&admin, &second).await), "SUPERSEDED");
+    routed(&platform, <[InstanceId]>::is_empty).await;
+}
+
+#[tokio::test]
+async fn app_is_deleted_in_the_middle_of_a_deployment() {
+    let (platform, app) = running(1).await;
+    let admin = platform.as_admin().await;
+    let created = deploy(&admin, &app, json!({ "strategy": "canary" })).await;
+    settled(&admin, &created).await;
+
+    let deleted = admin.delete(&format!("/v3/apps/{app}")).await;
+    deleted.expect(202);
+
+    assert_eq!(admin.get(&deleted.location()).await.expect(200)["state"], "COMPLETE");
+    routed(&platform, <[InstanceId]>::is_empty).await;
+    let gone = admin.get(&format!("/v3/deployments/{}", created.guid())).await;
+    assert_eq!(gone.detail(404), "Deployment not found");
+}
+
+#[tokio::test]
+async fn process_is_scaled_during_a_deployment_and_both_are_done() {
+    let (platform, app) = running(2).await;
+    let admin = platform.as_admin().await;
+    platform.cells.let_start_slowly(web(&app));
+    let created = deploy(&admin, &app, json!({})).await;
+
+    scale(&admin, &app, 3).await;
+    platform.cells.let_run(web(&app));
+
+    assert_eq!(reason(&settled(&admin, &created).await), "DEPLOYED");
+    routed(&platform, |ids| ids.len() == 3).await;
+}
+
+#[tokio::test]
+async fn options_change_the_number_and_the_size_of_the_new_instances() {
+    let (platform, app) = running(1).await;
+    let admin = platform.as_admin().await;
+    let options = json!({ "web_instances": 3, "memory_in_mb": 256, "max_in_flight": 2 });
+
+    let created = deploy(&admin, &app, json!({ "options": options })).await;
+    let deployed = settled(&admin, &created).await;
+
+    assert_eq!(reason(&deployed), "DEPLOYED");
+    assert_eq!(deployed.body["options"], options);
+    routed(&platform, |ids| ids.len() == 3).await;
+    let mut desired = platform.cells.watch_desired();
+    let resized = desired.wait_for(|desired| {
+        desired.len() == 3 && desired.iter().all(|one| one.limits.memory_mib == 256)
+    });
+    tokio::time::timeout(Duration::from_secs(10), resized).await.expect("all are new").unwrap();
+    let process = admin.get(&format!("/v3/processes/{app}")).await;
+    assert_eq!(process.expect(200)["instances"], 3);
+    assert_eq!(process.body["memory_in_mb"], 256);
+}
+
+#[tokio::test]
+async fn instance_that_crashes_comes_back_as_it_was_started() {
+    let (platform, app) = running(1).await;
+    let admin = platform.as_admin().await;
+    let variables = format!("/v3/apps/{app}/environment_variables");
+    admin.patch(&variables, json!({ "var": { "COLOUR": "red" } })).await.expect(200);
+    let before = routed(&platform, |ids| ids.len() == 1).await;
+
+    platform.cells.end(before[0], ExitCause::Exited { code: 1 });
+    let again = routed(&platform, |ids| ids.len() == 1 && ids != before).await;
+
+    let has_colour = |desired: &[cupola_ports::cells::DesiredInstance]| {
+        desired.iter().any(|one| one.environment.iter().any(|(name, _)| name == "COLOUR"))
+    };
+    assert!(!has_colour(&platform.cells.desired()));
+    admin.post(&format!("/v3/apps/{app}/actions/restart"), json!({})).await.expect(200);
+    routed(&platform, |ids| ids.len() == 1 && ids != again).await;
+    assert!(has_colour(&platform.cells.desired()));
+}
+
+#[tokio::test]
+async fn rollback_deploys_what_a_revision_was() {
+    let (platform, app) = running(1).await;
+    let admin = platform.as_admin().await;
+    let first = admin.get(&format!("/v3/apps/{app}/revisions")).await;
+    let first = first.expect(200)["resources"][0]["guid"].as_str().unwrap().to_owned();
+    let variables = format!("/v3/apps/{app}/environment_variables");
+    admin.patch(&variables, json!({ "var": { "COLOUR": "red" } })).await.expect(200);
+    let changed = deploy(&admin, &app, json!({})).await;
+    assert_eq!(reason(&settled(&admin, &changed).await), "DEPLOYED");
+
+    let created = deploy(&admin, &app, json!({ "revision": { "guid": first } })).await;
+    let deployed = settled(&admin, &created).await;
+    let again = deploy(&admin, &app, json!({ "revision": { "guid": first } })).await;
+
+    assert_eq!(reason(&deployed), "DEPLOYED");
+    assert_eq!(admin.get(&variables).await.expect(200)["var"], json!({}));
+    let newest = admin.get(&format!("/v3/apps/{app}/revisions?versions=3")).await;
+    assert_eq!(
+        newest.expect(200)["resources"][0]["description"],
+        "New environment variables deployed. Rolled back to revision 1."
+    );
+    assert!(again.detail(422).starts_with("Unable to rollback."), "{}", again.text());
+}
+
+#[tokio::test]
+async fn what_cannot_be_deployed_is_refused_with_the_reason() {
+    let (platform, app) = running(1).await;
+    let admin = platform.as_admin().await;
+    let unknown = "00000000-0000-0000-0000-000000000000";
+    let guid = json!({ "guid": unknown });
+    let weights = |weights: [i64; 2]| {
+        let steps = weights.map(|weight| json!({ "instance_weight": weight }));
+        json!({ "strategy": "canary", "options": { "canary": { "steps": steps } } })
+    };
+
+    for (body, told) in [
+        (json!({ "droplet": guid, "revision": guid }), "Cannot set both fields"),
+        (json!({ "droplet": guid }), "Unable to assign current droplet."),
+        (json!({ "revision": guid }), "The revision does not exist"),
+        (json!({ "strategy": "blue" }), "Strategy 'blue' is not a supported deployment strategy"),
+        (json!({ "options": { "max_in_flight": 0 } }), "Max in flight must be an integer"),
+        (json!({ "options": { "canary": {} } }), "Options.canary are only valid"),
+        (json!({ "options": { "memory_in_mb": 99_999_999 } }), "Memory in mb must be at most"),
+        (weights([50, 20]), "Options.canary.steps.instance weight must be sorted"),
+        (weights([0, 20]), "Options.canary.steps.instance weight must be an Integer"),
+    ] {
+        let refused = deploy(&admin, &app, body).await;
+        assert!(refused.detail(422).starts_with(told), "{}", refused.text());
+    }
+    let none = deploy(&admin, unknown, json!({})).await;
+    assert!(none.detail(422).starts_with("Unable to use app."), "{}", none.text());
+    let all = admin.get("/v3/deployments").await;
+    assert_eq!(all.expect(200)["pagination"]["total_results"], 0);
+}
+
+#[tokio::test]
+async fn deployments_are_listed_by_app_and_status() {
+    let (platform, app) = running(1).await;
+    let admin = platform.as_admin().await;
+    let done = deploy(&admin, &app, json!({})).await;
+    settled(&admin, &done).await;
+    let paused = deploy(&admin, &app, json!({ "strategy": "canary" })).await;
+    settled(&admin, &paused).await;
+
+    let active = admin.get(&format!("/v3/deployments?app_guids={app}&status_values=ACTIVE")).await;
+    let deployed = admin.get("/v3/deployments?status_reasons=DEPLOYED,CANCELED").await;
+    let none = admin.get(&format!("/v3/deployments?app_guids={}", paused.guid())).await;
+
+    assert_eq!(active.expect(200)["resources"][0]["guid"], paused.guid());
+    assert_eq!(deployed.expect(200)["resources"][0]["guid"], done.guid());
+    assert_eq!(none.expect(200)["pagination"]["total_results"], 0);
+}
+
+#[tokio::test]
+async fn instance_is_not_stopped_while_it_answers_not_even_by_a_new_control() {
+    let (mut platform, app) = running(1).await;
+    let answering = routed(&platform, |ids| ids.len() == 1).await[0];
+    platform.data_plane.let_in_flight(answering, 1);
+    let admin = platform.as_admin().await;
+    admin.post(&format!("/v3/apps/{app}/actions/stop"), json!({})).await.expect(200);
+    routed(&platform, <[InstanceId]>::is_empty).await;
+    drop(admin);
+
+    platform.restart_loops().await;
+    routed(&platform, <[InstanceId]>::is_empty).await;
+    let still_there = platform.cells.desired().iter().any(|one| one.id == answering);
+    platform.data_plane.let_in_flight(answering, 0);
+    let mut desired = platform.cells.watch_desired();
+    let gone = desired.wait_for(Vec::is_empty);
+    tokio::time::timeout(Duration::from_secs(10), gone).await.expect("it is stopped").unwrap();
+
+    assert!(still_there);
+}
+
+#[tokio::test]
+async fn nobody_reads_that_an_instance_runs_before_requests_reach_it() {
+    let platform = platform().await;
+    let admin = platform.as_admin().await;
+    platform.data_plane.hold_tables(true);
+    let app = push(&admin, &platform.space.to_string(), "shop").await;
+    let mut tables = platform.data_plane.wanted();
+    let handed_over = tables.wait_for(|table| {
+        let mut routes = table.iter().flat_map(|table| table.routes.values());
+        routes.any(|entry| {
+            entry
+                .rules
+                .iter()
+                .any(|rule| rule.groups.iter().any(|group| !group.endpoints.is_empty()))
+        })
+    });
+    tokio::time::timeout(Duration::from_secs(10), handed_over).await.unwrap().unwrap();
+
+    let instances = format!("/v3/processes/{app}/process_instances");
+    let before = admin.get(&instances).await;
+    platform.data_plane.hold_tables(false);
+    let stats = admin.get(&format!("/v3/processes/{app}/stats")).await;
+
+    assert_eq!(before.expect(200)["resources"][0]["state"], "STARTING");
+    assert_eq!(stats.expect(200)["resources"][0]["state"], "RUNNING");
+}

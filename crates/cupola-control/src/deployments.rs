@@ -1,0 +1,406 @@
+//! Deployments: begun, watched, continued and cancelled. The loop of instances carries them out.
+
+pub(crate) mod transitions;
+
+use std::collections::BTreeSet;
+
+use cupola_domain::{
+    access::Access,
+    apps::AppState,
+    deployments::{Before, Deployment, DeploymentState, Strategy, WebOptions},
+    droplets::Droplet,
+    generations::{Generation, Share},
+    ids::{AppId, DeploymentId, DropletId, RevisionId},
+    orgs::Metadata,
+    processes::{InstanceLimits, Process, WEB},
+    revisions::Revision,
+};
+use cupola_ports::store::{self, Condition, Page, Query, ReadTx, WriteTx};
+use serde_json::json;
+
+use crate::{
+    Control, ControlError, ListRequest, Owners, apps::PlacedApp, caller::Caller,
+    orgs::MetadataChange, processes::Scale, revisions::Origin,
+};
+
+/// What a client says of a new deployment.
+#[derive(Clone, Debug)]
+pub struct NewDeployment {
+    pub app: AppId,
+    pub target: Target,
+    pub strategy: Strategy,
+    pub max_in_flight: u32,
+    pub web: WebOptions,
+    pub metadata: Metadata,
+    /// The body of the request, for the audit event.
+    pub request: serde_json::Value,
+}
+
+/// What shall run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// The app as it is set now, with this droplet, or with its current one.
+    Droplet(Option<DropletId>),
+    /// As it was.
+    Revision(RevisionId),
+}
+
+impl Control {
+    pub async fn create_deployment(
+        &self,
+        caller: &Caller,
+        new: NewDeployment,
+    ) -> Result<Deployment, ControlError> {
+        let mut tx = self.write().await?;
+        let access = self.access(&mut *tx, caller).await?;
+        let mut placed = self.app_to_deploy(&mut *tx, &access, new.app).await?;
+        let web = self.web_process(&mut *tx, new.app).await?;
+        self.scaled(&web, scale_of(new.web))?;
+        let before = self.before(&mut *tx, &placed).await?;
+        let revision = self.aim(&mut *tx, caller, &mut placed, new.target).await?;
+        let origin = revision.as_ref().map_or(Origin::Settings, Origin::Rollback);
+        let (generation, revision) = self.new_generation(&mut *tx, caller, &placed, origin).await?;
+        let revision = revision.map(|revision| (revision.id, revision.version));
+        let now = self.ports.clock.now();
+        let is_canary = new.strategy != Strategy::Rolling;
+        let mut deployment = Deployment {
+            id: DeploymentId::random(),
+            app_id: new.app,
+            strategy: new.strategy,
+            max_in_flight: new.max_in_flight,
+            web: new.web,
+            droplet: generation.release.droplet,
+            before,
+            revision,
+            state: DeploymentState::Deploying,
+            step: usize::from(is_canary),
+            new: Share { generation: generation.id, indices: BTreeSet::new() },
+            replaces: vec![Share::of(placed.app.generation, web.instances)],
+            error: None,
+            healthy_at: None,
+            state_changed_at: now,
+            metadata: new.metadata,
+            created_at: now,
+            updated_at: now,
+        };
+        if let Some(previous) = self.supersede(&mut *tx, new.app).await? {
+            deployment.replaces = replaced_with(previous);
+        }
+        if placed.app.desired == AppState::Stopped {
+            self.start_at_once(&mut *tx, &mut placed, &mut deployment, &generation).await?;
+        }
+        self.limit_web(&mut *tx, &deployment, generation).await?;
+        self.update_app_row(&mut *tx, &mut placed.app).await?;
+        store::insert(&mut *tx, &deployment).await?;
+        let data = json!({
+            "deployment_guid": deployment.id.to_string(),
+            "droplet_guid": deployment.droplet.to_string(),
+            "type": matches!(new.target, Target::Revision(_)).then_some("rollback"),
+            "revision_guid": deployment.revision.map(|(id, _)| id.to_string()),
+            "strategy": deployment.strategy.name(),
+            "request": new.request,
+        });
+        let event = placed.event("audit.app.deployment.create", data);
+        self.record(&mut *tx, caller.party(), event).await?;
+        tx.commit().await?;
+        self.tell(new.app, format!("Creating deployment for app with guid {}", new.app));
+        Ok(deployment)
+    }
+
+    /// The app of a new deployment. One that the caller does not see is refused like one that is not
+    /// there, because it is a value in a body.
+    async fn app_to_deploy(
+        &self,
+        tx: &mut (impl ReadTx + ?Sized),
+        access: &Access,
+        app: AppId,
+    ) -> Result<PlacedApp, ControlError> {
+        let placed = self.readable_app(tx, access, app).await;
+        let refused = |error| match error {
+            ControlError::NotFound { .. } | ControlError::NotAuthorized => {
+                let detail =
+                    "Unable to use app. Ensure that the app exists and you have access to it.";
+                ControlError::unprocessable(detail)
+            }
+            other => other,
+        };
+        let placed = placed.map_err(refused)?;
+        placed.may_support(access).map_err(refused)?;
+        Ok(placed)
+    }
+
+    async fn web_process(
+        &self,
+        tx: &mut (impl ReadTx + ?Sized),
+        app: AppId,
+    ) -> Result<Process, ControlError> {
+        let query = Query::by("app_id", app.to_string()).and_by("kind", WEB);
+        let web = store::first::<Process>(tx, &query).await?;
+        web.ok_or_else(|| {
+            let detail = "The app has no web process, and a deployment replaces the instances of \
+                          that. Restart the app instead.";
+            ControlError::unprocessable(detail)
+        })
+    }
+
+    async fn before(
+        &self,
+        tx: &mut (impl ReadTx + ?Sized),
+        placed: &PlacedApp,
+    ) -> Result<Before, ControlError> {
+        let query = Query::by("app_id", placed.app.id.to_string());
+        let processes = store::list::<Process>(tx, &query).await?.items;
+        Ok(Before {
+            droplet: placed.app.current_droplet,
+            environment: placed.app.environment.clone(),
+            commands: processes.into_iter().map(|one| (one.kind, one.command)).collect(),
+        })
+    }
+
+    /// Sets the app to what shall run. Returns the revision that it is rolled back to.
+    async fn aim(
+        &self,
+        tx: &mut dyn WriteTx,
+        caller: &Caller,
+        placed: &mut PlacedApp,
+        target: Target,
+    ) -> Result<Option<Revision>, ControlError> {
+        let revision = match target {
+            Target::Droplet(_) => None,
+            Target::Revision(id) => Some(self.revision_to_deploy(tx, placed, id).await?),
+        };
+        let droplet = match (target, &revision) {
+            (_, Some(revision)) => Some(revision.release.droplet),
+            (Target::Droplet(droplet), None) => droplet.or(placed.app.current_droplet),
+            (Target::Revision(_), None) => None,
+        };
+        let Some(droplet) = droplet else {
+            let detail = "Invalid droplet. Please specify a droplet in the request or set a \
+                          current droplet for the app.";
+            return Err(ControlError::unprocessable(detail));
+        };
+        let droplet = store::get::<Droplet>(tx, droplet).await?;
+        let Some(droplet) = droplet.filter(|droplet| droplet.app_id == placed.app.id) else {
+            let detail = "Unable to assign current droplet. \
+                          Ensure the droplet exists and belongs to this app.";
+            return Err(ControlError::unprocessable(detail));
+        };
+        placed.app.current_droplet = Some(droplet.id);
+        self.add_missing_processes(tx, caller, placed, &droplet).await?;
+        if let Some(revision) = &revision {
+            placed.app.environment.clone_from(&revision.release.environment);
+            let query = Query::by("app_id", placed.app.id.to_string());
+            for mut process in store::list::<Process>(tx, &query).await?.items {
+                if let Some(released) = revision.release.processes.get(&process.kind) {
+                    process.command.clone_from(&released.command);
+                    store::update(tx, &process).await?;
+                }
+            }
+        }
+        Ok(revision)
+    }
+
+    async fn revision_to_deploy(
+        &self,
+        tx: &mut (impl ReadTx + ?Sized),
+        placed: &PlacedApp,
+        id: RevisionId,
+    ) -> Result<Revision, ControlError> {
+        if !placed.app.revisions_enabled {
+            let detail =
+                "Cannot create deployment from a revision for an app without revisions enabled";
+            return Err(ControlError::unprocessable(detail));
+        }
+        let revision = store::get::<Revision>(tx, id).await?;
+        let revision = revision.filter(|revision| revision.app_id == placed.app.id);
+        let revision =
+            revision.ok_or_else(|| ControlError::unprocessable("The revision does not exist"))?;
+        if store::get::<Droplet>(tx, revision.release.droplet).await?.is_none() {
+            let detail = "Unable to deploy this revision, the droplet for this revision no longer \
+                          exists.";
+            return Err(ControlError::unprocessable(detail));
+        }
+        Ok(revision)
+    }
+
+    /// A stopped app has nothing to replace: it is started, as upstream does.
+    async fn start_at_once(
+        &self,
+        tx: &mut dyn WriteTx,
+        placed: &mut PlacedApp,
+        deployment: &mut Deployment,
+        generation: &Generation,
+    ) -> Result<(), ControlError> {
+        placed.app.desired = AppState::Started;
+        self.run_generation(tx, &mut placed.app, generation.id).await?;
+        let web = self.web_process(tx, placed.app.id).await?;
+        let web = self.scaled(&web, scale_of(deployment.web))?;
+        store::update(tx, &web).await?;
+        deployment.new = Share::of(generation.id, web.instances);
+        deployment.replaces.clear();
+        deployment.state = DeploymentState::Deployed;
+        Ok(())
+    }
+
+    /// Gives the new instances the limits that the deployment asks for.
+    async fn limit_web(
+        &self,
+        tx: &mut dyn WriteTx,
+        deployment: &Deployment,
+        mut generation: Generation,
+    ) -> Result<(), ControlError> {
+        let Some(web) = generation.release.processes.get_mut(WEB) else { return Ok(()) };
+        let WebOptions { memory_mib, disk_mib, log_rate_bytes_per_s, .. } = deployment.web;
+        let limits = web.limits;
+        web.limits = InstanceLimits {
+            memory_mib: memory_mib.unwrap_or(limits.memory_mib),
+            disk_mib: disk_mib.unwrap_or(limits.disk_mib),
+            log_rate_bytes_per_s: log_rate_bytes_per_s.unwrap_or(limits.log_rate_bytes_per_s),
+        };
+        Ok(store::update(tx, &generation).await?)
+    }
+
+    /// The deployment, as soon as there is nothing more to wait for or the time to hold a request
+    /// is over.
+    pub async fn deployment(
+        &self,
+        caller: &Caller,
+        id: DeploymentId,
+    ) -> Result<Deployment, ControlError> {
+        let mut hold = self.hold();
+        loop {
+            let mut tx = self.read().await?;
+            let access = self.access(&mut *tx, caller).await?;
+            let (_, deployment) = self.readable_deployment(&mut *tx, &access, id).await?;
+            drop(tx);
+            let moves =
+                matches!(deployment.state, DeploymentState::Deploying | DeploymentState::Canceling);
+            if !moves || !hold.changed().await {
+                return Ok(deployment);
+            }
+        }
+    }
+
+    pub async fn list_deployments(
+        &self,
+        caller: &Caller,
+        owners: &Owners,
+        request: &ListRequest,
+    ) -> Result<Page<Deployment>, ControlError> {
+        let mut tx = self.read().await?;
+        let access = self.access(&mut *tx, caller).await?;
+        let visible = self.of_apps(&mut *tx, &access, owners).await?;
+        Ok(store::list(&mut *tx, &request.query(visible)).await?)
+    }
+
+    pub async fn update_deployment(
+        &self,
+        caller: &Caller,
+        id: DeploymentId,
+        metadata: MetadataChange,
+    ) -> Result<Deployment, ControlError> {
+        let mut tx = self.write().await?;
+        let access = self.access(&mut *tx, caller).await?;
+        let (placed, mut deployment) = self.readable_deployment(&mut *tx, &access, id).await?;
+        placed.may_develop(&access)?;
+        metadata.apply(&mut deployment.metadata);
+        deployment.updated_at = self.ports.clock.now();
+        store::update(&mut *tx, &deployment).await?;
+        tx.commit().await?;
+        Ok(deployment)
+    }
+
+    /// Brings the old instances back, as carefully as the new ones came.
+    pub async fn cancel_deployment(
+        &self,
+        caller: &Caller,
+        id: DeploymentId,
+    ) -> Result<Deployment, ControlError> {
+        let mut tx = self.write().await?;
+        let access = self.access(&mut *tx, caller).await?;
+        let (placed, mut deployment) = self.readable_deployment(&mut *tx, &access, id).await?;
+        placed.may_support(&access)?;
+        if !deployment.state.is_active() {
+            let detail = format!("Cannot cancel a {} deployment", deployment.state.name());
+            return Err(ControlError::Unprocessable(detail));
+        }
+        if deployment.state != DeploymentState::Canceling {
+            self.begin_cancel(&mut *tx, caller.party(), &placed, &mut deployment).await?;
+            store::update(&mut *tx, &deployment).await?;
+        }
+        tx.commit().await?;
+        self.tell(deployment.app_id, format!("Cancelling deployment with guid {id}"));
+        Ok(deployment)
+    }
+
+    /// Goes on from a pause of a canary.
+    pub async fn continue_deployment(
+        &self,
+        caller: &Caller,
+        id: DeploymentId,
+    ) -> Result<Deployment, ControlError> {
+        let mut tx = self.write().await?;
+        let access = self.access(&mut *tx, caller).await?;
+        let (placed, mut deployment) = self.readable_deployment(&mut *tx, &access, id).await?;
+        placed.may_support(&access)?;
+        if deployment.state != DeploymentState::Paused {
+            let value = if deployment.state.is_active() { "ACTIVE" } else { "FINALIZED" };
+            let reason = deployment.state.name();
+            let detail =
+                format!("Cannot continue a deployment with status: {value} and reason: {reason}");
+            return Err(ControlError::Unprocessable(detail));
+        }
+        deployment.step += 1;
+        self.enter(&mut deployment, DeploymentState::Deploying);
+        store::update(&mut *tx, &deployment).await?;
+        let event = placed.event("audit.app.deployment.continue", about(&deployment));
+        self.record(&mut *tx, caller.party(), event).await?;
+        tx.commit().await?;
+        self.tell(deployment.app_id, format!("Continuing deployment with guid {id}"));
+        Ok(deployment)
+    }
+
+    async fn readable_deployment(
+        &self,
+        tx: &mut (impl ReadTx + ?Sized),
+        access: &Access,
+        id: DeploymentId,
+    ) -> Result<(PlacedApp, Deployment), ControlError> {
+        let deployment = store::get::<Deployment>(tx, id).await?;
+        let deployment = deployment.ok_or(ControlError::NotFound { noun: "Deployment" })?;
+        let placed = self.readable_app(tx, access, deployment.app_id).await;
+        Ok((placed.map_err(|error| error.not_found_as("Deployment"))?, deployment))
+    }
+}
+
+/// The deployments that are under way, of all apps.
+pub(crate) fn active() -> Query {
+    let names = DeploymentState::ALL.iter().filter(|state| state.is_active());
+    Query::all().and(Condition::In("state", names.map(|state| state.name().into()).collect()))
+}
+
+/// What an audit event tells of a deployment.
+pub(crate) fn about(deployment: &Deployment) -> serde_json::Value {
+    json!({
+        "deployment_guid": deployment.id.to_string(),
+        "droplet_guid": deployment.droplet.to_string(),
+    })
+}
+
+/// What a deployment has to replace that takes the place of another one. The oldest stays, so that
+/// it can be gone back to.
+fn replaced_with(previous: Deployment) -> Vec<Share> {
+    let mut shares: Vec<Share> = previous.shares().cloned().collect();
+    let is_oldest = |share: &Share| Some(share.generation) == previous.oldest();
+    shares.retain(|share| is_oldest(share) || !share.indices.is_empty());
+    shares
+}
+
+pub(crate) fn scale_of(web: WebOptions) -> Scale {
+    Scale {
+        instances: web.instances.map(i64::from),
+        memory_mib: web.memory_mib.map(i64::from),
+        disk_mib: web.disk_mib.map(i64::from),
+        log_rate_bytes_per_s: web.log_rate_bytes_per_s,
+    }
+}

@@ -1,0 +1,89 @@
+//! What follows when a deployment changes its state, in the transaction of that change.
+//!
+//! Shared by the use cases and the loop of instances, so that a deployment that gives up by itself
+//! ends like one that a user cancels.
+
+use cupola_domain::{
+    apps::App,
+    audit::Party,
+    deployments::{Deployment, DeploymentState},
+    generations::Generation,
+    ids::AppId,
+    processes::{Process, WEB},
+};
+use cupola_ports::store::{self, Query, WriteTx};
+
+use super::{about, active, scale_of};
+use crate::{Control, ControlError, apps::PlacedApp};
+
+impl Control {
+    pub(crate) fn enter(&self, deployment: &mut Deployment, state: DeploymentState) {
+        deployment.state = state;
+        deployment.updated_at = self.ports.clock.now();
+        deployment.state_changed_at = deployment.updated_at;
+    }
+
+    /// Sets the app back to what it was before, as far as nobody has set it to something else since.
+    pub(crate) async fn begin_cancel(
+        &self,
+        tx: &mut dyn WriteTx,
+        actor: Party,
+        placed: &PlacedApp,
+        deployment: &mut Deployment,
+    ) -> Result<(), ControlError> {
+        self.enter(deployment, DeploymentState::Canceling);
+        let mut app = placed.app.clone();
+        let generation = store::get::<Generation>(tx, deployment.new.generation).await?;
+        if app.current_droplet == Some(deployment.droplet) && deployment.before.droplet.is_some() {
+            app.current_droplet = deployment.before.droplet;
+        }
+        if let Some(Generation { release, .. }) = generation {
+            if app.environment == release.environment {
+                app.environment.clone_from(&deployment.before.environment);
+            }
+            let query = Query::by("app_id", app.id.to_string());
+            for mut process in store::list::<Process>(tx, &query).await?.items {
+                let deployed = release.processes.get(&process.kind).map(|one| &one.command);
+                let before = deployment.before.commands.get(&process.kind);
+                if let Some(before) = before.filter(|_| deployed == Some(&process.command)) {
+                    process.command.clone_from(before);
+                    store::update(tx, &process).await?;
+                }
+            }
+        }
+        self.update_app_row(tx, &mut app).await?;
+        let event = placed.event("audit.app.deployment.cancel", about(deployment));
+        self.record(tx, actor, event).await
+    }
+
+    /// Makes the new generation the app's own, for its other processes too.
+    pub(crate) async fn finish_deployment(
+        &self,
+        tx: &mut dyn WriteTx,
+        app: &mut App,
+        deployment: &Deployment,
+    ) -> Result<(), ControlError> {
+        self.run_generation(tx, app, deployment.new.generation).await?;
+        let query = Query::by("app_id", app.id.to_string()).and_by("kind", WEB);
+        if let Some(web) = store::first::<Process>(tx, &query).await? {
+            let web = self.scaled(&web, scale_of(deployment.web))?;
+            store::update(tx, &web).await?;
+        }
+        self.update_app_row(tx, app).await
+    }
+
+    /// Ends the deployment of the app that is under way, because something else takes its place.
+    pub(crate) async fn supersede(
+        &self,
+        tx: &mut dyn WriteTx,
+        app: AppId,
+    ) -> Result<Option<Deployment>, ControlError> {
+        let query = active().and_by("app_id", app.to_string());
+        let Some(mut deployment) = store::first::<Deployment>(tx, &query).await? else {
+            return Ok(None);
+        };
+        self.enter(&mut deployment, DeploymentState::Superseded);
+        store::update(tx, &deployment).await?;
+        Ok(Some(deployment))
+    }
+}

@@ -1,0 +1,122 @@
+//! Moves deployments on: decides how many instances of which generation are wanted next.
+//!
+//! Part of the instances' pass, because what is ready is seen there. A change is written before
+//! anything follows from it, so that a deployment goes on where it was after a kill.
+
+use cupola_domain::{
+    apps::App,
+    deployments::{
+        Deployment, DeploymentState,
+        plan::{Sight, advance},
+    },
+    ids::GenerationId,
+    instances::{Instance, InstanceState},
+    processes::Process,
+};
+use cupola_ports::{
+    cells::{ActualState, Phase},
+    store::{self, Lease, WriteTx},
+};
+
+use super::{instances::State, write};
+use crate::{Control, ControlError, caller::Caller};
+
+/// Moves every deployment on by as many steps as are due, and says whether any moved.
+pub(super) async fn pass(
+    control: &Control,
+    lease: &Lease,
+    state: &State,
+    actual: &ActualState,
+) -> Result<bool, ControlError> {
+    let mut moved = Vec::new();
+    for deployment in state.deployments.values() {
+        let Some(process) = state.web_of(deployment.app_id) else { continue };
+        let next = next(deployment, process, state, actual);
+        if next != *deployment {
+            moved.push((deployment, next));
+        }
+    }
+    if moved.is_empty() {
+        return Ok(false);
+    }
+    let mut tx = write(control, lease).await?;
+    for (seen, next) in moved {
+        // A user may have changed it meanwhile; the next pass looks at what it is then.
+        let now = store::get::<Deployment>(&mut *tx, seen.id).await?;
+        if now.as_ref() == Some(seen) {
+            carry_out(control, &mut *tx, seen, next).await?;
+        }
+    }
+    tx.commit().await?;
+    Ok(true)
+}
+
+fn next(
+    deployment: &Deployment,
+    process: &Process,
+    state: &State,
+    actual: &ActualState,
+) -> Deployment {
+    let rows: Vec<&Instance> =
+        state.instances.values().filter(|row| row.process_id == process.id).collect();
+    let is_ready = |generation: GenerationId, index: u32| {
+        let mut rows = rows.iter().filter(|row| row.generation == generation && row.index == index);
+        rows.any(|row| row.state == InstanceState::Running && is_routable(actual, row))
+    };
+    let failure = rows
+        .iter()
+        .filter(|row| row.generation == deployment.new.generation)
+        .find_map(|row| failure(row));
+    let mut next = deployment.clone();
+    advance(&mut next, process.instances, &Sight { is_ready: &is_ready, failure });
+    next
+}
+
+fn is_routable(actual: &ActualState, row: &Instance) -> bool {
+    let seen = actual.instances.get(&row.id).map(|instance| &instance.phase);
+    matches!(seen, Some(Phase::Running { ready: true, .. }))
+}
+
+/// Why an instance will not run, or not soon: the platform has stopped trying at once.
+fn failure(row: &Instance) -> Option<&str> {
+    let waits = cupola_domain::crash_policy::waits(row.crash_count) || row.restart_at.is_none();
+    let gave_up = match row.state {
+        InstanceState::Crashed => waits,
+        InstanceState::Down => true,
+        _ => false,
+    };
+    gave_up.then(|| row.detail.as_deref().unwrap_or("The new instances crash"))
+}
+
+async fn carry_out(
+    control: &Control,
+    tx: &mut dyn WriteTx,
+    seen: &Deployment,
+    mut next: Deployment,
+) -> Result<(), ControlError> {
+    let now = control.ports.clock.now();
+    next.updated_at = now;
+    if next.new.indices != seen.new.indices || next.state != seen.state {
+        next.healthy_at = Some(now).filter(|_| !seen.new.indices.is_empty()).or(seen.healthy_at);
+    }
+    if next.state != seen.state {
+        next.state_changed_at = now;
+        let Some(mut app) = store::get::<App>(tx, next.app_id).await? else { return Ok(()) };
+        match next.state {
+            DeploymentState::Deployed => {
+                control.finish_deployment(tx, &mut app, &next).await?;
+                control.tell(app.id, "Deployment finished".to_owned());
+            }
+            DeploymentState::Canceling => {
+                let reason = next.error.as_deref().unwrap_or("the new instances do not run");
+                control.tell(app.id, format!("Cancelling the deployment: {reason}"));
+                let platform = Caller::platform();
+                let access = cupola_domain::access::Access::admin();
+                let placed = control.readable_app(tx, &access, app.id).await?;
+                control.begin_cancel(tx, platform.party(), &placed, &mut next).await?;
+            }
+            _ => {}
+        }
+    }
+    Ok(store::update(tx, &next).await?)
+}
