@@ -5,7 +5,7 @@ mod present;
 use axum::{
     Json, Router,
     extract::State,
-    http::StatusCode,
+    http::{HeaderName, StatusCode},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -182,7 +182,16 @@ async fn show(
     Id(id): Id<DeploymentId>,
 ) -> Result<Response, ApiFailure> {
     let deployment = api.control.deployment(&caller, id).await?;
-    Ok(Json(present::deployment(&api, &deployment)).into_response())
+    let body = Json(present::deployment(&api, &deployment));
+    Ok((warnings(deployment.error.as_deref()), body).into_response())
+}
+
+/// The header whose texts the `cf` CLI shows: it says of a deployment that failed only that it was
+/// cancelled.
+fn warnings(error: Option<&str>) -> Option<[(HeaderName, String); 1]> {
+    let text = format!("The new instances do not run: {}", error?);
+    let encoded = percent_encoding::utf8_percent_encode(&text, percent_encoding::NON_ALPHANUMERIC);
+    Some([(HeaderName::from_static("x-cf-warnings"), encoded.to_string())])
 }
 
 async fn update(

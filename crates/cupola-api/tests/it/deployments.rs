@@ -132,6 +132,8 @@ async fn broken_version_is_cancelled_and_says_why_while_the_old_one_serves() {
 
     assert_eq!(reason(&ended), "CANCELED");
     assert_eq!(ended.body["status"]["details"]["error"], "Exited with status 3");
+    let warning = ended.headers["x-cf-warnings"].to_str().unwrap();
+    assert_eq!(warning, "The%20new%20instances%20do%20not%20run%3A%20Exited%20with%20status%203");
     assert_eq!(routed(&platform, |ids| ids.len() == 1).await, before);
     let current = admin.get(&format!("/v3/apps/{app}/relationships/current_droplet")).await;
     assert_eq!(current.body["data"], old.body["data"]);
