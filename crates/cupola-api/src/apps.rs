@@ -47,7 +47,6 @@ pub(crate) fn routes() -> Router<Api> {
             get(current_droplet).patch(set_current_droplet),
         )
         .route("/v3/apps/{guid}/sidecars", get(nothing_of_app))
-        .route("/v3/apps/{guid}/tasks", get(nothing_of_app))
         .merge(environment::routes())
         .merge(features::routes())
 }

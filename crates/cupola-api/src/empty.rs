@@ -31,7 +31,6 @@ const NOUNS: &[(&str, &str, &str)] = &[
     ("/v3/service_plans", "/v3/service_plans/{guid}", "Service plan"),
     ("/v3/service_route_bindings", "/v3/service_route_bindings/{guid}", "Service route binding"),
     ("/v3/space_quotas", "/v3/space_quotas/{guid}", "Space quota"),
-    ("/v3/tasks", "/v3/tasks/{guid}", "Task"),
 ];
 
 pub(crate) fn routes() -> Router<Api> {

@@ -33,6 +33,7 @@ mod routes;
 mod serve;
 mod spaces;
 mod stacks;
+mod tasks;
 mod uaa;
 mod users;
 
@@ -85,6 +86,7 @@ pub fn router(control: Control) -> Router {
         .merge(revisions::routes())
         .merge(routes::routes())
         .merge(audit_events::routes())
+        .merge(tasks::routes())
         .merge(uaa::routes())
         .merge(root::routes())
         .fallback(error::unknown_request)

@@ -23,6 +23,7 @@ use cupola_domain::{
     revisions::Revision,
     routes::Destination,
     spaces::Space,
+    tasks::Task,
 };
 use cupola_ports::store::{self, Condition, Page, Query, ReadTx, Value, WriteTx};
 use serde_json::json;
@@ -317,6 +318,7 @@ pub(crate) async fn delete_app_rows(tx: &mut dyn WriteTx, id: AppId) -> Result<(
         <Generation as store::Noun>::TABLE,
         <Revision as store::Noun>::TABLE,
         <Exit as store::Noun>::TABLE,
+        <Task as store::Noun>::TABLE,
     ] {
         tx.delete_rows(table, &of_app).await?;
     }

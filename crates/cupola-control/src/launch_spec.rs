@@ -12,17 +12,18 @@ use cupola_domain::{
     domains::Domain,
     droplets::Droplet,
     generations::Generation,
-    ids::AppId,
-    instances::Instance,
+    ids::{AppId, ProcessId},
+    instances::{Instance, InstanceState},
     launch::{self, launch_argv, launch_environment},
-    orgs::Org,
+    orgs::{Metadata, Org},
     packages::{Package, PackageState},
-    processes::{APP_PORT, Process},
+    processes::{APP_PORT, Check, HealthCheck, Process},
     routes::{Destination, Route},
     spaces::Space,
+    tasks::Task,
 };
 use cupola_ports::{
-    cells::DesiredInstance,
+    cells::{DesiredInstance, Work},
     stager::StagingRequest,
     store::{self, Condition, Direction, Query, ReadTx},
 };
@@ -63,6 +64,7 @@ pub(crate) fn desired_instance(
         app_id: process.app_id,
         process_id: process.id,
         process_type: process.kind.clone(),
+        work: Work::Process,
         index: instance.index,
         layers: droplet.contents.layers.clone(),
         stack: droplet.contents.stack.clone(),
@@ -197,6 +199,49 @@ pub(crate) async fn read_desired_instance(
         return Ok(None);
     };
     Ok(desired_instance(rows.place(), &process, &droplet, instance, control.settings()))
+}
+
+/// Reads what a task needs to be run. None: its app or its droplet is gone.
+pub(crate) async fn read_desired_task(
+    control: &Control,
+    task: &Task,
+) -> Result<Option<DesiredInstance>, ControlError> {
+    let mut tx = control.read().await?;
+    let Some(mut rows) = PlaceRows::read(&mut *tx, task.app_id).await? else { return Ok(None) };
+    let Some(droplet) = store::get::<Droplet>(&mut *tx, task.droplet).await? else {
+        return Ok(None);
+    };
+    rows.app.environment.clone_from(&task.environment);
+    let id = task.instance();
+    let process = Process {
+        id: ProcessId::from_uuid(id.uuid()),
+        app_id: task.app_id,
+        kind: task.name.clone(),
+        command: Some(task.command.clone()),
+        instances: 1,
+        limits: task.limits,
+        health_check: HealthCheck::with_defaults(Check::Process),
+        readiness_check: HealthCheck::with_defaults(Check::Process),
+        generation: rows.app.generation,
+        metadata: Metadata::default(),
+        created_at: task.created_at,
+        updated_at: task.updated_at,
+    };
+    let instance = Instance {
+        id,
+        app_id: task.app_id,
+        process_id: process.id,
+        index: 0,
+        generation: rows.app.generation,
+        state: InstanceState::Starting,
+        crash_count: 0,
+        restart_at: None,
+        detail: None,
+        created_at: task.created_at,
+        updated_at: task.updated_at,
+    };
+    let desired = desired_instance(rows.place(), &process, &droplet, &instance, control.settings());
+    Ok(desired.map(|desired| DesiredInstance { work: Work::Task, ..desired }))
 }
 
 /// Reads what one build needs to be run. None: its app is gone, or its package is not there.

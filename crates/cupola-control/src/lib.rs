@@ -32,6 +32,7 @@ pub mod revisions;
 pub mod roles;
 pub mod routes;
 pub mod spaces;
+pub mod tasks;
 pub mod usage;
 pub mod users;
 pub mod why;

@@ -227,29 +227,38 @@ impl Control {
 
     /// The process as it is after this scale, which has to be within the platform's bounds.
     pub(crate) fn scaled(&self, process: &Process, scale: Scale) -> Result<Process, ControlError> {
-        let limits = &self.settings().instances;
-        let Scale { instances, memory_mib, disk_mib, log_rate_bytes_per_s } = scale;
         let mut process = process.clone();
-        if let Some(wanted) = instances {
+        if let Some(wanted) = scale.instances {
             process.instances = bounded("Instances", wanted, 0, INSTANCES_MAX)?;
         }
-        if let Some(wanted) = memory_mib {
-            let max = i64::from(limits.memory_mib_max);
-            process.limits.memory_mib = bounded("Memory in mb", wanted, 1, max)?;
+        process.limits = self.limited(process.limits, scale)?;
+        Ok(process)
+    }
+
+    /// The limits as they are after this scale, which have to be within the platform's bounds.
+    pub(crate) fn limited(
+        &self,
+        mut limits: InstanceLimits,
+        scale: Scale,
+    ) -> Result<InstanceLimits, ControlError> {
+        let settings = &self.settings().instances;
+        if let Some(wanted) = scale.memory_mib {
+            let max = i64::from(settings.memory_mib_max);
+            limits.memory_mib = bounded("Memory in mb", wanted, 1, max)?;
         }
-        if let Some(wanted) = disk_mib {
-            let max = i64::from(limits.disk_mib_max);
-            process.limits.disk_mib = bounded("Disk in mb", wanted, 1, max)?;
+        if let Some(wanted) = scale.disk_mib {
+            let max = i64::from(settings.disk_mib_max);
+            limits.disk_mib = bounded("Disk in mb", wanted, 1, max)?;
         }
-        if let Some(wanted) = log_rate_bytes_per_s {
+        if let Some(wanted) = scale.log_rate_bytes_per_s {
             if wanted < -1 {
                 let detail =
                     "Log rate limit in bytes per second must be greater than or equal to -1";
                 return Err(ControlError::unprocessable(detail));
             }
-            process.limits.log_rate_bytes_per_s = wanted;
+            limits.log_rate_bytes_per_s = wanted;
         }
-        Ok(process)
+        Ok(limits)
     }
 
     /// The process and its app, if the caller may see them.

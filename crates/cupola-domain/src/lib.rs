@@ -26,5 +26,6 @@ pub mod roles;
 pub mod route_table;
 pub mod routes;
 pub mod spaces;
+pub mod tasks;
 pub mod time;
 pub mod users;

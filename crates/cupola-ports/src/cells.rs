@@ -26,7 +26,10 @@ pub struct DesiredInstance {
     pub id: InstanceId,
     pub app_id: AppId,
     pub process_id: ProcessId,
+    /// Of a task its name.
     pub process_type: String,
+    #[serde(default)]
+    pub work: Work,
     pub index: u32,
     /// Lowest first, above the stack.
     pub layers: Vec<LayerDigest>,
@@ -40,6 +43,16 @@ pub struct DesiredInstance {
     pub port: u16,
     pub health_check: HealthCheck,
     pub readiness_check: HealthCheck,
+}
+
+/// What an instance is for. An instance that an older build wrote down is of a process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Work {
+    #[default]
+    Process,
+    /// Runs once and ends.
+    Task,
 }
 
 /// What the cell sees of one instance.

@@ -19,6 +19,7 @@ use cupola_domain::{
     roles::{Role, RoleScope},
     routes::{Destination, Route},
     spaces::Space,
+    tasks::Task,
     time::Timestamp,
     users::User,
 };
@@ -48,6 +49,7 @@ pub const TABLES: &[&Table] = &[
     Deployment::TABLE,
     Generation::TABLE,
     Revision::TABLE,
+    Task::TABLE,
 ];
 
 const fn text(name: &'static str) -> Column {
@@ -208,6 +210,16 @@ noun!(Deployment, "deployments",
 noun!(Revision, "revisions",
     columns [text("app_id"), integer("version")], unique &[&["app_id", "version"]],
     |revision| [id(revision.app_id), i64::from(revision.version).into()]);
+
+noun!(Task, "tasks",
+columns [text("app_id"), text("name"), integer("sequence"), text("state")],
+unique &[&["app_id", "sequence"]],
+|task| [
+    id(task.app_id),
+    task.name.clone().into(),
+    i64::from(task.sequence).into(),
+    task.state.name().into(),
+]);
 
 impl Noun for Generation {
     const TABLE: &'static Table =

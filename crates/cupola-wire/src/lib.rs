@@ -24,6 +24,7 @@ pub mod routes;
 pub mod spaces;
 pub mod stacks;
 pub mod status;
+pub mod tasks;
 pub mod uaa;
 pub mod users;
 pub mod why;

@@ -122,7 +122,6 @@ const EMPTY: &[&str] = &[
     "/v3/service_plans",
     "/v3/service_route_bindings",
     "/v3/space_quotas",
-    "/v3/tasks",
 ];
 
 /// One of every noun, for those who are refused.

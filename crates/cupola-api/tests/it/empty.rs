@@ -17,15 +17,14 @@ async fn lists_of_what_is_not_there_are_empty_for_every_filter() {
         "/v3/service_plans?include=service_offering",
         "/v3/service_route_bindings",
         "/v3/space_quotas",
-        "/v3/tasks",
     ];
 
     for path in lists {
         let list = ada.get(path).await;
         assert_eq!(list.expect(200)["pagination"]["total_results"], 0, "{path}");
     }
-    let one = ada.get("/v3/tasks/none").await;
-    assert_eq!(one.detail(404), "Task not found");
+    let one = ada.get("/v3/service_plans/none").await;
+    assert_eq!(one.detail(404), "Service plan not found");
     let new = ada.post("/v3/service_brokers", json!({})).await;
     assert_eq!(new.detail(422), "this platform has no service brokers yet");
 }

@@ -19,5 +19,6 @@ mod roles;
 mod root;
 mod routes;
 mod spaces;
+mod tasks;
 mod tokens;
 mod users;

@@ -27,7 +27,7 @@ use cupola_ports::{
 };
 use tokio::sync::watch;
 
-use super::{PERIOD, deployments, rest_after, routes, write};
+use super::{PERIOD, deployments, rest_after, routes, tasks, write};
 use crate::{Control, ControlError, deployments::active, launch_spec};
 
 /// Runs until it is dropped.
@@ -130,8 +130,9 @@ async fn pass(
     let version =
         routes::apply(control, &mut memory.routes, lease, &actual, &state.instances).await?;
     remember_draining(control, memory, &state, (lease.epoch, version));
-    let (desired, unstartable) = specs(control, memory, &state).await?;
+    let (mut desired, unstartable) = specs(control, memory, &state).await?;
     give_up(control, lease, &mut state, &actual, &unstartable).await?;
+    desired.extend(tasks::pass(control, lease, &actual).await?);
     control.ports.cells.apply(desired).await.map_err(|source| ControlError::Outside {
         action: "applying the desired instances",
         source: Box::new(source),

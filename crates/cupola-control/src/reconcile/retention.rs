@@ -18,12 +18,13 @@ use cupola_domain::{
     jobs::Job,
     packages::{Package, PackageState},
     revisions::Revision,
+    tasks::Task,
     time::Timestamp,
 };
 use cupola_ports::store::{self, Condition, Lease, Noun, Query, WriteTx};
 
 use super::{rest_after, write};
-use crate::{Control, ControlError, deployments::active};
+use crate::{Control, ControlError, deployments::active, tasks::unfinished};
 
 const PERIOD: Duration = Duration::from_secs(60 * 60);
 /// Upstream keeps events for 31 days; jobs are of no use to anybody after that either.
@@ -35,6 +36,7 @@ const BUILDS_MAX: usize = 100;
 const EXITS_MAX: usize = 50;
 const REVISIONS_MAX: usize = 100;
 const DEPLOYMENTS_MAX: usize = 100;
+const TASKS_MAX: usize = 100;
 
 /// Runs until it is dropped.
 pub(super) async fn run(control: Control, lease: Lease) {
@@ -75,12 +77,14 @@ async fn trim_apps(tx: &mut dyn WriteTx) -> Result<Vec<LayerDigest>, ControlErro
     let apps = store::list::<App>(tx, &Query::all()).await?.items;
     let current: HashMap<AppId, Option<DropletId>> =
         apps.iter().map(|app| (app.id, app.current_droplet)).collect();
-    let run = trim_generations(tx, &apps).await?;
+    let mut run = trim_generations(tx, &apps).await?;
+    run.extend(store::list::<Task>(tx, &unfinished()).await?.items.iter().map(|task| task.droplet));
     let is_used = |d: &Droplet| {
         run.contains(&d.id) || current.get(&d.app_id).copied().flatten() == Some(d.id)
     };
     let droplets = trim::<Droplet>(tx, DROPLETS_MAX, |d| d.app_id, is_used).await?;
     trim::<Revision>(tx, REVISIONS_MAX, |r| r.app_id, |_| false).await?;
+    trim::<Task>(tx, TASKS_MAX, |t| t.app_id, |task| !task.state.has_ended()).await?;
     let is_active = |deployment: &Deployment| deployment.state.is_active();
     trim::<Deployment>(tx, DEPLOYMENTS_MAX, |d| d.app_id, is_active).await?;
     let staging = store::list::<Build>(tx, &Query::by("state", "STAGING")).await?.items;

@@ -56,6 +56,8 @@ mod tests {
         processes::{Check, HealthCheck, InstanceLimits},
     };
 
+    use cupola_ports::cells::Work;
+
     use super::*;
 
     #[test]
@@ -65,6 +67,7 @@ mod tests {
             app_id: AppId::random(),
             process_id: ProcessId::random(),
             process_type: "web".to_owned(),
+            work: Work::Process,
             index: 3,
             layers: Vec::new(),
             stack: "host".to_owned(),

@@ -13,7 +13,7 @@ use attachment::{Attached, Found};
 use condition::HEALTHY;
 use cupola_domain::{instances::ExitCause, time::Timestamp};
 use cupola_ports::{
-    cells::{ActualInstance, DesiredInstance, ExitReport, Phase},
+    cells::{ActualInstance, DesiredInstance, ExitReport, Phase, Work},
     logs::LogStream,
 };
 use tokio::sync::{mpsc, watch};
@@ -50,7 +50,7 @@ pub(super) struct InstanceTask {
     is_forgotten: watch::Receiver<bool>,
     log_bytes: Arc<AtomicU64>,
     folder: PathBuf,
-    /// Process types as they are in the source type of a line: `APP/PROC/WEB`.
+    /// As lines have it: `APP/PROC/WEB`, `APP/TASK/migrate`.
     source_type: String,
     /// Held until the instance is forgotten: somebody may still send to it.
     address: Option<Ipv4Addr>,
@@ -64,7 +64,10 @@ impl InstanceTask {
         log_bytes: Arc<AtomicU64>,
     ) -> Self {
         let folder = shared.runtime.inner.paths.instance(&desired.id.to_string());
-        let source_type = format!("APP/PROC/{}", desired.process_type.to_uppercase());
+        let source_type = match desired.work {
+            Work::Process => format!("APP/PROC/{}", desired.process_type.to_uppercase()),
+            Work::Task => format!("APP/TASK/{}", desired.process_type),
+        };
         Self { shared, desired, is_forgotten, log_bytes, folder, source_type, address: None }
     }
 

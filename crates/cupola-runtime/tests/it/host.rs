@@ -18,7 +18,7 @@ use cupola_domain::{
     processes::{Check, HealthCheck, InstanceLimits},
 };
 use cupola_ports::{
-    cells::{ActualInstance, Cells, DesiredInstance, ExitReport, Phase},
+    cells::{ActualInstance, Cells, DesiredInstance, ExitReport, Phase, Work},
     clock::SystemClock,
     logs::{LogLine, LogSink},
     sandbox::{SandboxLimits, SandboxSpec},
@@ -230,6 +230,7 @@ pub(crate) fn instance(argv: Vec<String>, check: Check) -> DesiredInstance {
         app_id: AppId::random(),
         process_id: ProcessId::random(),
         process_type: "web".to_owned(),
+        work: Work::Process,
         index: 0,
         layers: Vec::new(),
         stack: HOST_STACK.to_owned(),

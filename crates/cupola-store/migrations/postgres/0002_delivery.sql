@@ -1,4 +1,5 @@
--- What delivery needs: what instances are started from, numbered releases, and replacing one by another.
+-- What delivery needs: what instances are started from, numbered releases, replacing
+-- one by another, and tasks.
 
 CREATE TABLE deployments (
     seq BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -35,3 +36,19 @@ CREATE TABLE revisions (
 );
 CREATE UNIQUE INDEX revisions_id_unique ON revisions (id);
 CREATE UNIQUE INDEX revisions_app_id_version_unique ON revisions (app_id, version);
+
+CREATE TABLE tasks (
+    seq BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    id TEXT COLLATE "C" NOT NULL,
+    app_id TEXT COLLATE "C",
+    name TEXT COLLATE "C",
+    sequence BIGINT,
+    state TEXT COLLATE "C",
+    created_at BIGINT NOT NULL,
+    updated_at BIGINT NOT NULL,
+    body TEXT NOT NULL
+);
+CREATE UNIQUE INDEX tasks_id_unique ON tasks (id);
+CREATE UNIQUE INDEX tasks_app_id_sequence_unique ON tasks (app_id, sequence);
+CREATE INDEX tasks_name ON tasks (name);
+CREATE INDEX tasks_state ON tasks (state);

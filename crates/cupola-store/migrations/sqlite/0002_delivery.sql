@@ -1,4 +1,5 @@
--- What delivery needs: what instances are started from, numbered releases, and replacing one by another.
+-- What delivery needs: what instances are started from, numbered releases, replacing
+-- one by another, and tasks.
 
 CREATE TABLE deployments (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -35,3 +36,19 @@ CREATE TABLE revisions (
 );
 CREATE UNIQUE INDEX revisions_id_unique ON revisions (id);
 CREATE UNIQUE INDEX revisions_app_id_version_unique ON revisions (app_id, version);
+
+CREATE TABLE tasks (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL,
+    app_id TEXT,
+    name TEXT,
+    sequence INTEGER,
+    state TEXT,
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    body TEXT NOT NULL
+);
+CREATE UNIQUE INDEX tasks_id_unique ON tasks (id);
+CREATE UNIQUE INDEX tasks_app_id_sequence_unique ON tasks (app_id, sequence);
+CREATE INDEX tasks_name ON tasks (name);
+CREATE INDEX tasks_state ON tasks (state);

@@ -51,7 +51,8 @@ pub(super) const OPERATIONS: &[(&str, &str, Gets, Gets)] = &[
     ("GET", "/v3/apps/{guid}/routes", Missing, Ok),
     ("GET", "/v3/apps/{guid}/sidecars", Missing, EmptyList),
     ("GET", "/v3/apps/{guid}/ssh_enabled", Missing, Ok),
-    ("GET", "/v3/apps/{guid}/tasks", Missing, EmptyList),
+    ("GET", "/v3/apps/{guid}/tasks", Missing, Ok),
+    ("POST", "/v3/apps/{guid}/tasks", Missing, Forbidden),
     ("GET", "/v3/processes", EmptyList, Ok),
     ("GET", "/v3/processes/{guid}", Missing, Ok),
     ("PATCH", "/v3/processes/{guid}", Missing, Forbidden),
@@ -81,6 +82,12 @@ pub(super) const OPERATIONS: &[(&str, &str, Gets, Gets)] = &[
     ("PATCH", "/v3/deployments/{guid}", Missing, Forbidden),
     ("POST", "/v3/deployments/{guid}/actions/cancel", Missing, Forbidden),
     ("POST", "/v3/deployments/{guid}/actions/continue", Missing, Forbidden),
+    ("GET", "/v3/tasks", EmptyList, Ok),
+    ("GET", "/v3/tasks/{guid}", Missing, Ok),
+    ("PATCH", "/v3/tasks/{guid}", Missing, Forbidden),
+    ("POST", "/v3/tasks/{guid}/actions/cancel", Missing, Forbidden),
+    ("PUT", "/v3/tasks/{guid}/actions/cancel", Missing, Forbidden),
+    ("PUT", "/v3/tasks/{guid}/cancel", Missing, Forbidden),
     ("GET", "/v3/revisions/{guid}", Missing, Ok),
     ("PATCH", "/v3/revisions/{guid}", Missing, Forbidden),
     ("GET", "/v3/revisions/{guid}/environment_variables", Missing, Forbidden),
@@ -119,6 +126,7 @@ pub(super) struct AppFixture {
     pub droplet: String,
     pub deployment: String,
     pub revision: String,
+    pub task: String,
     pub domain: String,
     pub route: String,
     pub destination: String,
@@ -149,6 +157,8 @@ impl AppFixture {
         let deployed = admin.post("/v3/deployments", body).await;
         let revision = deployed.expect(201)["revision"]["guid"].as_str().unwrap().to_owned();
         let deployment = deployed.guid();
+        let body = json!({ "command": "true" });
+        let task = admin.post(&format!("/v3/apps/{app}/tasks"), body).await.guid();
         Self {
             app,
             package,
@@ -156,6 +166,7 @@ impl AppFixture {
             droplet,
             deployment,
             revision,
+            task,
             domain,
             route,
             destination,
@@ -164,7 +175,7 @@ impl AppFixture {
     }
 
     /// Ids by the plural in the path.
-    pub(super) fn ids(&self) -> [(&'static str, String); 9] {
+    pub(super) fn ids(&self) -> [(&'static str, String); 10] {
         [
             ("apps", self.app.clone()),
             ("processes", self.app.clone()),
@@ -173,6 +184,7 @@ impl AppFixture {
             ("droplets", self.droplet.clone()),
             ("deployments", self.deployment.clone()),
             ("revisions", self.revision.clone()),
+            ("tasks", self.task.clone()),
             ("domains", self.domain.clone()),
             ("routes", self.route.clone()),
         ]
@@ -196,6 +208,7 @@ impl AppFixture {
             }
             ("POST", "/v3/builds") => json!({ "package": { "guid": self.package } }),
             ("POST", "/v3/deployments") => json!({ "relationships": { "app": to(&self.app) } }),
+            ("POST", "/v3/apps/{guid}/tasks") => json!({ "command": "true" }),
             ("POST", "/v3/domains") => json!({ "name": "other.example" }),
             ("POST", "/v3/routes") => json!({
                 "host": "other",

@@ -1,0 +1,118 @@
+//! Runs tasks: each once, whatever happens to control meanwhile.
+//!
+//! Part of the instances' pass, because the cell is told of everything it shall have at once.
+//!
+//! Invariant: a task that was seen running is never started a second time.
+
+use cupola_domain::{
+    instances::ExitCause,
+    tasks::{Task, TaskState},
+};
+use cupola_ports::{
+    cells::{ActualState, DesiredInstance, Phase},
+    store::{self, Lease},
+};
+
+use super::write;
+use crate::{Control, ControlError, launch_spec, tasks::unfinished};
+
+/// Notes what became of the tasks and returns what the cell shall have of them.
+pub(super) async fn pass(
+    control: &Control,
+    lease: &Lease,
+    actual: &ActualState,
+) -> Result<Vec<DesiredInstance>, ControlError> {
+    let mut tx = control.read().await?;
+    let tasks = store::list::<Task>(&mut *tx, &unfinished()).await?.items;
+    drop(tx);
+    let mut desired = Vec::with_capacity(tasks.len());
+    for task in tasks {
+        let phase = actual.instances.get(&task.instance()).map(|instance| &instance.phase);
+        let mut next = next(&task.state, phase);
+        if matches!(next, TaskState::Pending | TaskState::Running) {
+            match launch_spec::read_desired_task(control, &task).await? {
+                Some(spec) => desired.push(spec),
+                None => next = failed("its app or its droplet is gone"),
+            }
+        }
+        if next != task.state {
+            settle(control, lease, &task, next).await?;
+        }
+    }
+    Ok(desired)
+}
+
+fn next(state: &TaskState, phase: Option<&Phase>) -> TaskState {
+    match (state, phase) {
+        (_, Some(Phase::Exited(report))) => match &report.cause {
+            ExitCause::Exited { code: 0 } => TaskState::Succeeded,
+            cause => failed(&cause.to_string()),
+        },
+        (TaskState::Canceling, None) => failed("task was cancelled"),
+        (TaskState::Running, None) => failed("it was lost: its end was not seen"),
+        (TaskState::Pending, Some(_)) => TaskState::Running,
+        (state, _) => state.clone(),
+    }
+}
+
+fn failed(reason: &str) -> TaskState {
+    TaskState::Failed { reason: reason.to_owned() }
+}
+
+async fn settle(
+    control: &Control,
+    lease: &Lease,
+    seen: &Task,
+    next: TaskState,
+) -> Result<(), ControlError> {
+    let mut tx = write(control, lease).await?;
+    // Somebody may have cancelled it meanwhile; the next pass looks at what it is then.
+    let task = store::get::<Task>(&mut *tx, seen.id).await?;
+    if let Some(mut task) = task.filter(|task| task.state == seen.state) {
+        task.state = next;
+        task.updated_at = control.ports.clock.now();
+        store::update(&mut *tx, &task).await?;
+        tx.commit().await?;
+        if let TaskState::Failed { reason } = &task.state {
+            control.tell(task.app_id, format!("Task {} failed: {reason}", task.name));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use cupola_domain::time::Timestamp;
+    use cupola_ports::cells::ExitReport;
+
+    use super::*;
+
+    fn exited(cause: ExitCause) -> Phase {
+        let at = Timestamp::from_micros(0);
+        Phase::Exited(ExitReport {
+            cause,
+            killed: false,
+            memory_peak_bytes: None,
+            started_at: at,
+            ended_at: at,
+        })
+    }
+
+    #[test]
+    fn exit_code_decides() {
+        let good = next(&TaskState::Running, Some(&exited(ExitCause::Exited { code: 0 })));
+        let bad = next(&TaskState::Pending, Some(&exited(ExitCause::Exited { code: 3 })));
+
+        assert_eq!(good, TaskState::Succeeded);
+        assert_eq!(bad, failed("Exited with status 3"));
+    }
+
+    #[test]
+    fn task_that_ran_and_is_gone_is_not_started_again() {
+        assert_eq!(next(&TaskState::Pending, None), TaskState::Pending);
+        assert_eq!(next(&TaskState::Pending, Some(&Phase::Starting)), TaskState::Running);
+        assert!(next(&TaskState::Running, None).has_ended());
+        assert_eq!(next(&TaskState::Canceling, None), failed("task was cancelled"));
+        assert_eq!(next(&TaskState::Canceling, Some(&Phase::Stopping)), TaskState::Canceling);
+    }
+}
