@@ -61,6 +61,36 @@ fn only_answers(platform: &Platform, version: &str) {
 }
 
 #[test]
+fn deployment_goes_on_after_control_was_killed() {
+    let mut platform = Platform::start();
+    let cf = platform.cf_admin();
+    let folder = versioned_app(&platform, "shop");
+    let pushed = push_version(&cf, &folder, "VERSION-1", &["-i", "3"]);
+    assert_eq!(pushed.code, Some(0), "{pushed}");
+    wait_for("all instances", || are_all_running(&cf, "shop").then_some(()));
+    let load = Load::start(&platform, "shop");
+    load.wait_for_more(50);
+    let again = push_version(&cf, &folder, "VERSION-2", &["--strategy", "canary"]);
+    again.says("Active deployment with status PAUSED");
+    let guid = crate::apps::guid(&cf, "shop");
+    let active = format!("/v3/deployments?app_guids={guid}&status_values=ACTIVE");
+    let deployment = cf.json(&active)["resources"][0]["guid"].as_str().unwrap().to_owned();
+    let path = format!("/v3/deployments/{deployment}");
+
+    cf.ok(&["curl", "-X", "POST", &format!("{path}/actions/continue")]);
+    platform.kill_control();
+    load.wait_for_more(50);
+    platform.up();
+
+    wait_for("the deployment to end", || {
+        (cf.json(&path)["status"]["reason"] == "DEPLOYED").then_some(())
+    });
+    only_answers(&platform, "VERSION-2");
+    load.wait_for_more(50);
+    load.expect_no_failure();
+}
+
+#[test]
 fn cf_deploys_without_a_failed_request_and_goes_back() {
     let platform = Platform::start();
     let cf = platform.cf_admin();

@@ -14,6 +14,7 @@ mod cf_orgs_and_roles;
 mod cf_push_options;
 mod cf_routes;
 mod cf_story;
+mod cf_tasks;
 mod cli;
 mod cupola_cli;
 mod faults;

@@ -44,11 +44,11 @@ pub(super) async fn pass(
 
 fn next(state: &TaskState, phase: Option<&Phase>) -> TaskState {
     match (state, phase) {
+        (TaskState::Canceling, None | Some(Phase::Exited(_))) => failed("task was cancelled"),
         (_, Some(Phase::Exited(report))) => match &report.cause {
             ExitCause::Exited { code: 0 } => TaskState::Succeeded,
             cause => failed(&cause.to_string()),
         },
-        (TaskState::Canceling, None) => failed("task was cancelled"),
         (TaskState::Running, None) => failed("it was lost: its end was not seen"),
         (TaskState::Pending, Some(_)) => TaskState::Running,
         (state, _) => state.clone(),
@@ -113,6 +113,8 @@ mod tests {
         assert_eq!(next(&TaskState::Pending, Some(&Phase::Starting)), TaskState::Running);
         assert!(next(&TaskState::Running, None).has_ended());
         assert_eq!(next(&TaskState::Canceling, None), failed("task was cancelled"));
+        let killed = exited(ExitCause::Signaled { signal: 15 });
+        assert_eq!(next(&TaskState::Canceling, Some(&killed)), failed("task was cancelled"));
         assert_eq!(next(&TaskState::Canceling, Some(&Phase::Stopping)), TaskState::Canceling);
     }
 }
