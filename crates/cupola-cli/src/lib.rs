@@ -11,6 +11,7 @@ mod client;
 mod completions;
 mod credentials;
 mod delete;
+mod deploy;
 mod env;
 mod find;
 mod lifecycle;
@@ -19,6 +20,7 @@ mod logs;
 mod map_route;
 mod output;
 mod push;
+mod revisions;
 mod routes;
 mod scale;
 mod status;
@@ -66,8 +68,12 @@ pub enum Verb {
     Start(lifecycle::Arguments),
     /// Stop an app
     Stop(lifecycle::Arguments),
-    /// Stop and start an app
-    Restart(lifecycle::Arguments),
+    /// Stop and start an app, or replace its instances one by one
+    Restart(lifecycle::RestartArguments),
+    /// List what an app ran, and can be rolled back to
+    Revisions(revisions::Arguments),
+    /// Go back to code, environment and commands of an earlier revision
+    Rollback(deploy::Arguments),
     /// Delete an app with its routes
     Delete(delete::Arguments),
     /// List the routes of the space
@@ -109,7 +115,9 @@ async fn perform(verb: Verb, command: &dyn Fn() -> clap::Command) -> anyhow::Res
         Verb::Scale(arguments) => scale::run(arguments).await,
         Verb::Start(arguments) => lifecycle::run("start", arguments).await,
         Verb::Stop(arguments) => lifecycle::run("stop", arguments).await,
-        Verb::Restart(arguments) => lifecycle::run("restart", arguments).await,
+        Verb::Restart(arguments) => lifecycle::restart(arguments).await,
+        Verb::Revisions(arguments) => revisions::run(arguments).await,
+        Verb::Rollback(arguments) => deploy::rollback(arguments).await,
         Verb::Delete(arguments) => delete::run(arguments).await,
         Verb::Routes(arguments) => routes::run(arguments).await,
         Verb::MapRoute(arguments) => map_route::run(arguments).await,

@@ -4,13 +4,37 @@ use anyhow::bail;
 use clap::Args;
 use serde_json::{Value, json};
 
-use crate::{Common, find::guid, output, target::Target};
+use crate::{Common, deploy, find::guid, output, target::Target};
 
 #[derive(Args)]
 pub struct Arguments {
     name: String,
     #[command(flatten)]
     common: Common,
+}
+
+#[derive(Args)]
+pub struct RestartArguments {
+    /// Start each new instance before an old one is stopped
+    #[arg(long)]
+    rolling: bool,
+    #[command(flatten)]
+    arguments: Arguments,
+}
+
+pub(crate) async fn restart(restart: RestartArguments) -> anyhow::Result<()> {
+    let RestartArguments { rolling, arguments } = restart;
+    if !rolling {
+        return run("restart", arguments).await;
+    }
+    let target = Target::resolve(&arguments.common)?;
+    let app = target.app_guid(&arguments.name).await?;
+    let deployment = deploy::roll(&target, &app, json!({})).await?;
+    if arguments.common.json {
+        return output::print_json(&deployment);
+    }
+    output::say(&format!("{} is running", arguments.name));
+    Ok(())
 }
 
 pub(crate) async fn run(verb: &str, arguments: Arguments) -> anyhow::Result<()> {

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use crate::{
     Common,
     client::Send,
+    deploy,
     find::guid,
     lifecycle, logs,
     output::{self, say},
@@ -46,6 +47,9 @@ pub struct Arguments {
     /// Build, but do not start
     #[arg(long)]
     no_start: bool,
+    /// Start each new instance before an old one is stopped
+    #[arg(long, conflicts_with = "no_start")]
+    rolling: bool,
     #[command(flatten)]
     common: Common,
 }
@@ -59,6 +63,11 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let app = target.app_guid(&arguments.name).await?;
     let package = upload::package(&target, &app, &archive).await?;
     let droplet = build(&target, &app, &package).await?;
+    if arguments.rolling {
+        say("replacing the instances one by one");
+        deploy::roll(&target, &app, json!({ "droplet": { "guid": droplet } })).await?;
+        return tell(&target, &arguments, &app).await;
+    }
     let current = json!({ "data": { "guid": droplet } });
     let path = format!("/v3/apps/{app}/relationships/current_droplet");
     target.client.patch::<Value>(&path, current).await?;

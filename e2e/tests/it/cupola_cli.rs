@@ -23,6 +23,13 @@ fn an_app_lives_its_life_by_cupola_alone() {
     let environment = platform.get("hello", "/env");
     assert!(environment.body.contains("COLOUR=blue"), "{environment:?}");
     cupola.ok(&["env", "hello", "--unset", "COLOUR"]).does_not_say("COLOUR");
+    cupola.ok(&["push", "hello", "--path", path, "--rolling"]).says("one by one");
+    cupola.ok(&["restart", "hello", "--rolling"]).says("hello is running");
+    cupola.ok(&["revisions", "hello"]).says("Initial revision.").says("yes");
+    let rolled = cupola.ok(&["rollback", "hello"]);
+    rolled.says("hello runs revision");
+    cupola.ok(&["rollback", "hello", "--to", "1"]).says("hello runs revision 1 again");
+    cupola.fails(&["rollback", "hello", "--to", "77"]).says("there is no revision 77");
     cupola.ok(&["scale", "hello", "--instances", "2"]).says("2 instances");
     cupola.ok(&["map-route", "hello", "other.apps.localhost"]);
     cupola.ok(&["map-route", "hello", "third.apps.localhost/deep"]);
