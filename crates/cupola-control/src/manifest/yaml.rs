@@ -1,5 +1,7 @@
 //! Manifests as text: read into plain values, and written.
 
+mod bounded;
+
 use serde_json::{Map, Value};
 use serde_yaml_ng::Value as Yaml;
 
@@ -11,13 +13,13 @@ pub(super) fn applications(text: &str) -> Result<Vec<Map<String, Value>>, Contro
         let detail = "Manifest does not support Anchors and Aliases";
         return Err(ControlError::Refused(detail.to_owned()));
     }
-    let document: Yaml = serde_yaml_ng::from_str(text).map_err(|error| {
+    let document = bounded::read(text).map_err(|error| {
         let detail =
-            format!("Request invalid due to parse error: the manifest is not YAML: {error}");
+            format!("Request invalid due to parse error: the manifest cannot be read: {error}");
         ControlError::BadRequest(detail)
     })?;
     let invalid = |detail: &str| ControlError::Unprocessable(detail.to_owned());
-    let Value::Object(mut document) = to_json(document) else {
+    let Value::Object(mut document) = document else {
         return Err(invalid("Manifest must be a map with the key 'applications'"));
     };
     if document.get("version").is_some_and(|version| version.as_i64() != Some(1)) {
@@ -83,8 +85,9 @@ fn number_to_json(number: &serde_yaml_ng::Number) -> Value {
     }
 }
 
-/// Whether a node begins with an anchor or an alias. The parser resolves them silently, and
-/// upstream refuses them, because a few lines of them can stand for gigabytes.
+/// Whether a node begins with an anchor or an alias, as far as lines tell. The parser resolves them
+/// silently, and upstream refuses them. This is for its message: what keeps a few lines of them
+/// from standing for gigabytes is the bound on what is read.
 fn uses_anchors(text: &str) -> bool {
     let mut block_indent: Option<usize> = None;
     for line in text.lines() {
@@ -175,5 +178,42 @@ mod tests {
         assert!(applications("applications: []").is_err());
         assert!(applications("applications:\n- name").is_err());
         assert!(applications("applications: [").is_err());
+    }
+
+    /// Each list holds the one before it a hundred times, written so that no line tells.
+    fn bomb(second_anchor: &str) -> String {
+        let many = |item: &str| vec![item; 100].join(",");
+        let (texts, lists) = (many("x"), many("*a"));
+        format!(
+            "applications: [\n x,&a [{texts},\n x,x],\n x,{second_anchor} [{lists},\n x],\n \
+             x,{},\n x]",
+            many("*b")
+        )
+    }
+
+    #[test]
+    fn aliases_that_no_line_tells_are_not_followed_without_end() {
+        for anchor in ["&b", "!t &b"] {
+            let text = bomb(anchor);
+            assert!(!uses_anchors(&text), "the bound is what this is about");
+
+            let error = applications(&text).unwrap_err().to_string();
+
+            assert!(error.contains("100000 values"), "{error}");
+        }
+    }
+
+    #[test]
+    fn one_long_text_is_not_copied_without_end() {
+        let text = format!(
+            "applications: [\n x,&a {},\n x,{},\n x]",
+            "y".repeat(100_000),
+            vec!["*a"; 1000].join(",")
+        );
+        assert!(!uses_anchors(&text), "the bound is what this is about");
+
+        let error = applications(&text).unwrap_err().to_string();
+
+        assert!(error.contains("MiB of text"), "{error}");
     }
 }
