@@ -97,7 +97,7 @@ async fn unmap(
     Id(id): Id<RouteId>,
     Path((_, destination)): Path<(String, String)>,
 ) -> Result<StatusCode, ApiFailure> {
-    let destination = destination.parse().map_err(|_| no_destination())?;
+    let destination = destination.parse().map_err(|_| no_destination("unmap route from"))?;
     api.control.unmap_route(&caller, id, destination).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -111,13 +111,15 @@ async fn update(
     Body(body): Body<UpdateDestination>,
 ) -> Result<Response, ApiFailure> {
     let protocol = body.protocol.unwrap_or_else(|| "http1".to_owned());
-    let destination = guid.parse().map_err(|_| no_destination())?;
-    let updated = api.control.update_destination(&caller, id, destination, &protocol).await?;
-    Ok(Json(present::destination(&updated)).into_response())
+    let destination = guid.parse().map_err(|_| no_destination("update"))?;
+    let present =
+        api.control.check_destination_protocol(&caller, id, destination, &protocol).await?;
+    Ok(Json(present::destination(&present)).into_response())
 }
 
-fn no_destination() -> ControlError {
-    let detail = "Unable to unmap route from destination. \
-                  Ensure the route has a destination with this guid.";
-    ControlError::unprocessable(detail)
+/// An id that is none names no destination.
+fn no_destination(action: &str) -> ControlError {
+    ControlError::Unprocessable(format!(
+        "Unable to {action} destination. Ensure the route has a destination with this guid."
+    ))
 }

@@ -256,3 +256,48 @@ async fn deleted_domain_takes_its_routes_along() {
     assert_eq!(urls(&admin.get("/v3/routes").await), [""; 0]);
     assert_eq!(admin.get("/v3/domains").await.names(), ["apps.cupola.test"]);
 }
+
+#[tokio::test]
+async fn route_leads_to_a_hundred_processes_with_names_of_ordinary_length() {
+    let platform = TestPlatform::start().await;
+    let admin = platform.as_admin().await;
+    let (domain, space) = (shared_domain(&admin).await, platform.space.to_string());
+    let app = new_app(&admin, &space, "shop").await;
+    let route = admin.post("/v3/routes", new_route(&domain, &space, "shop", "")).await.guid();
+    let path = format!("/v3/routes/{route}/destinations");
+    let to_type = |kind: String| json!({ "app": { "guid": app, "process": { "type": kind } } });
+    let to_types = |numbers: std::ops::Range<u32>| -> Value {
+        let all = numbers.map(|number| to_type(format!("worker-{number}")));
+        json!({ "destinations": all.collect::<Vec<_>>() })
+    };
+
+    let too_many = admin.post(&path, to_types(0..101)).await;
+    let most = admin.post(&path, to_types(0..100)).await;
+    let again = admin.post(&path, to_types(0..100)).await;
+    let one_more = admin.post(&path, to_types(100..101)).await;
+    let others = admin.patch(&path, to_types(50..150)).await;
+    let long = json!({ "destinations": [to_type("w".repeat(256))] });
+    let long = admin.patch(&path, long).await;
+
+    let limit = "Routes can be mapped to at most 100 destinations.";
+    assert_eq!(too_many.detail(422), limit);
+    assert_eq!(one_more.detail(422), limit);
+    for all in [&most, &again, &others] {
+        assert_eq!(all.expect(200)["destinations"].as_array().unwrap().len(), 100);
+    }
+    assert!(long.detail(422).starts_with("Process type of a destination is too long"));
+}
+
+#[tokio::test]
+async fn change_of_a_destination_that_is_none_does_not_speak_of_unmapping() {
+    let platform = TestPlatform::start().await;
+    let admin = platform.as_admin().await;
+    let (domain, space) = (shared_domain(&admin).await, platform.space.to_string());
+    let route = admin.post("/v3/routes", new_route(&domain, &space, "shop", "")).await.guid();
+
+    let path = format!("/v3/routes/{route}/destinations/no-guid");
+    let refused = admin.patch(&path, json!({ "protocol": "http1" })).await;
+
+    let detail = "Unable to update destination. Ensure the route has a destination with this guid.";
+    assert_eq!(refused.detail(422), detail);
+}

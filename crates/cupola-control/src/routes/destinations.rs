@@ -43,6 +43,8 @@ pub enum Others {
 /// A route may lead to this many apps, as upstream.
 const DESTINATIONS_MAX: usize = 100;
 
+const PROCESS_TYPE_CHARS_MAX: usize = 255;
+
 impl Control {
     pub async fn destinations(
         &self,
@@ -64,6 +66,10 @@ impl Control {
         let access = self.access(&mut *tx, caller).await?;
         let found = self.readable_route(&mut *tx, &access, route).await?;
         found.may_map(&access)?;
+        // Each is looked up and compared with the others while nobody else can write.
+        if wanted.len() > DESTINATIONS_MAX {
+            return Err(too_many());
+        }
         let mut apps = Vec::with_capacity(wanted.len());
         for one in &wanted {
             let app = store::get::<App>(&mut *tx, one.app).await?;
@@ -75,23 +81,17 @@ impl Control {
             apps.push(app);
         }
         let present = destinations_of(&mut *tx, route).await?;
-        if others == Others::Go {
-            for old in &present {
-                if !wanted.iter().any(|new| is_same(new, old)) {
-                    self.unmap(&mut *tx, caller, &found, old).await?;
-                }
-            }
+        let (mut all, gone): (Vec<_>, Vec<_>) = present
+            .into_iter()
+            .partition(|old| others == Others::Stay || wanted.iter().any(|new| is_same(new, old)));
+        for old in &gone {
+            self.unmap(&mut *tx, caller, &found, old).await?;
         }
         for (new, app) in wanted.into_iter().zip(apps) {
-            self.map(&mut *tx, caller, &found, app, new).await?;
-        }
-        let now = destinations_of(&mut *tx, route).await?;
-        if now.len() > DESTINATIONS_MAX {
-            let detail = "Routes can be mapped to at most 100 destinations.";
-            return Err(ControlError::unprocessable(detail));
+            self.map_beside(&mut *tx, caller, &found, app, new, &mut all).await?;
         }
         tx.commit().await?;
-        Ok(now)
+        Ok(all)
     }
 
     /// Writes one destination, unless the route leads there already.
@@ -103,17 +103,34 @@ impl Control {
         app: App,
         new: NewDestination,
     ) -> Result<(), ControlError> {
+        let mut all = destinations_of(tx, found.route.id).await?;
+        self.map_beside(tx, caller, found, app, new, &mut all).await
+    }
+
+    /// As `map`, for a route with these destinations, which the new one joins.
+    async fn map_beside(
+        &self,
+        tx: &mut dyn WriteTx,
+        caller: &Caller,
+        found: &FoundRoute,
+        app: App,
+        new: NewDestination,
+        all: &mut Vec<Destination>,
+    ) -> Result<(), ControlError> {
         let protocol = new.protocol.clone().unwrap_or_else(|| "http1".to_owned());
         check_protocol(&protocol)?;
+        check_process_type(new.process_type())?;
         if new.port.is_some_and(|port| port != APP_PORT) {
             let detail = format!(
                 "Destination port must be {APP_PORT}: it is the only one that instances are told."
             );
             return Err(ControlError::Unprocessable(detail));
         }
-        let present = destinations_of(tx, found.route.id).await?;
-        if present.iter().any(|old| is_same(&new, old)) {
+        if all.iter().any(|old| is_same(&new, old)) {
             return Ok(());
+        }
+        if all.len() >= DESTINATIONS_MAX {
+            return Err(too_many());
         }
         let now = self.ports.clock.now();
         let destination = Destination {
@@ -128,18 +145,20 @@ impl Control {
             updated_at: now,
         };
         store::insert(tx, &destination).await?;
-        self.record_mapping(tx, caller, found, "audit.app.map-route", app, &destination).await
+        self.record_mapping(tx, caller, found, "audit.app.map-route", app, &destination).await?;
+        all.push(destination);
+        Ok(())
     }
 
-    /// Sets the protocol of a destination, of which there is only one.
-    pub async fn update_destination(
+    /// The destination, if the protocol that a client wants for it is the one that it has.
+    pub async fn check_destination_protocol(
         &self,
         caller: &Caller,
         route: RouteId,
         destination: DestinationId,
         protocol: &str,
     ) -> Result<Destination, ControlError> {
-        let mut tx = self.write().await?;
+        let mut tx = self.read().await?;
         let access = self.access(&mut *tx, caller).await?;
         let found = self.readable_route(&mut *tx, &access, route).await?;
         found.may_map(&access)?;
@@ -221,6 +240,21 @@ fn check_protocol(protocol: &str) -> Result<(), ControlError> {
     }
     let detail = "Destination protocol must be 'http1': this platform speaks no other to apps yet.";
     Err(ControlError::unprocessable(detail))
+}
+
+fn check_process_type(process_type: &str) -> Result<(), ControlError> {
+    if process_type.chars().count() <= PROCESS_TYPE_CHARS_MAX {
+        return Ok(());
+    }
+    let detail = format!(
+        "Process type of a destination is too long (maximum is {PROCESS_TYPE_CHARS_MAX} characters)"
+    );
+    Err(ControlError::Unprocessable(detail))
+}
+
+fn too_many() -> ControlError {
+    let detail = format!("Routes can be mapped to at most {DESTINATIONS_MAX} destinations.");
+    ControlError::Unprocessable(detail)
 }
 
 fn is_same(new: &NewDestination, old: &Destination) -> bool {
