@@ -32,7 +32,7 @@ pub(crate) use environment::change_environment;
 pub use environment::check_names;
 pub use environment::{AppEnvironment, EnvironmentChange};
 pub use lifecycle::LifecycleChange;
-pub(crate) use lifecycle::unknown_buildpack;
+pub(crate) use lifecycle::{BUILDPACKS_MAX, unknown_buildpack};
 
 use crate::{
     Control, ControlError, ListRequest,

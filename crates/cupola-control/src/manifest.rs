@@ -23,7 +23,7 @@ pub use diff::{Difference, Operation};
 use crate::{Control, ControlError, apps::may, caller::Caller, jobs::JobInput};
 
 impl Control {
-    /// Reads a manifest and begins to apply it. What is wrong with the manifest itself is told now,
+    /// Reads a manifest and begins to apply it. Callers are to ask `check_may_develop` before. What is wrong with the manifest itself is told now,
     /// what is wrong with it in this space is the outcome of the job.
     pub async fn apply_manifest(
         &self,
@@ -31,9 +31,10 @@ impl Control {
         space: SpaceId,
         manifest: String,
     ) -> Result<Job, ControlError> {
+        // Before the transaction: nobody else can write meanwhile.
+        parse::manifest(&manifest)?;
         let mut tx = self.write().await?;
         self.writable_space(&mut *tx, caller, space).await?;
-        parse::manifest(&manifest)?;
         let input = JobInput::ApplyManifest { space, manifest };
         let job = self.enqueue(&mut *tx, caller, input).await?;
         tx.commit().await?;
@@ -83,10 +84,10 @@ impl Control {
         space: SpaceId,
         manifest: &str,
     ) -> Result<Vec<Difference>, ControlError> {
-        let mut tx = self.read().await?;
-        let (space, _) = self.writable_space(&mut *tx, caller, space).await?;
         parse::manifest(manifest)?;
         let wanted = yaml::applications(manifest)?;
+        let mut tx = self.read().await?;
+        let (space, _) = self.writable_space(&mut *tx, caller, space).await?;
         let mut differences = Vec::new();
         for (index, app) in wanted.into_iter().enumerate() {
             let name = app.get("name").and_then(|name| name.as_str()).unwrap_or_default();

@@ -4,9 +4,12 @@ use cupola_domain::{
     apps::{App, Lifecycle},
     buildpacks::Buildpack,
 };
-use cupola_ports::store::{self, Query, ReadTx};
+use cupola_ports::store::{self, Condition, Query, ReadTx};
 
 use crate::{Control, ControlError, caller::Caller};
+
+/// An app may be built by this many buildpacks.
+pub(crate) const BUILDPACKS_MAX: usize = 50;
 
 /// What a client says of a lifecycle; none leaves it as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,6 +36,10 @@ impl Control {
     ) -> Result<(), ControlError> {
         self.require_buildpack_lifecycle(tx, caller, change.kind.as_deref()).await?;
         if let Some(buildpacks) = change.buildpacks {
+            if buildpacks.len() > BUILDPACKS_MAX {
+                let detail = format!("Buildpacks can be at most {BUILDPACKS_MAX}.");
+                return Err(ControlError::Unprocessable(detail));
+            }
             if let Some(unknown) = unknown_buildpack(tx, &buildpacks).await? {
                 let detail = format!(
                     "Buildpack \"{unknown}\" must be an existing admin buildpack or a valid git URI"
@@ -87,13 +94,12 @@ pub(crate) async fn unknown_buildpack(
     tx: &mut (impl ReadTx + ?Sized),
     wanted: &[String],
 ) -> Result<Option<String>, ControlError> {
-    for name in wanted {
-        let known = store::first::<Buildpack>(tx, &Query::by("name", name.as_str())).await?;
-        if known.is_none() && !is_address(name) {
-            return Ok(Some(name.clone()));
-        }
-    }
-    Ok(None)
+    let names = wanted.iter().cloned().map(store::Value::Text).collect();
+    let query = Query::all().and(Condition::In("name", names));
+    let known = store::list::<Buildpack>(tx, &query).await?.items;
+    let is_known = |name: &str| known.iter().any(|buildpack| buildpack.name == name);
+    let mut wanted = wanted.iter();
+    Ok(wanted.find(|name| !is_known(name) && !is_address(name)).cloned())
 }
 
 /// Where a buildpack may be fetched from.

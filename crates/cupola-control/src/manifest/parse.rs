@@ -1,6 +1,6 @@
 //! Reads a manifest and says what is wrong with it, before anything is changed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     ControlError,
-    apps::{EnvironmentChange, LifecycleChange, check_names},
+    apps::{BUILDPACKS_MAX, EnvironmentChange, LifecycleChange, check_names},
     orgs::MetadataChange,
 };
 
@@ -60,10 +60,18 @@ const KEYS: &[&str] = &[
     "stack",
 ];
 
+/// A manifest is applied in one transaction, during which nobody else writes: these bound it.
+const APPLICATIONS_MAX: usize = 100;
+const PROCESSES_MAX: usize = 50;
+const ROUTES_MAX: usize = 100;
+
 pub(super) fn manifest(text: &str) -> Result<Manifest, ControlError> {
     let mut apps = Vec::new();
+    let mut names = BTreeSet::new();
     let mut warnings = Vec::new();
-    for (index, map) in yaml::applications(text)?.iter().enumerate() {
+    let applications = yaml::applications(text)?;
+    at_most(applications.len(), APPLICATIONS_MAX, "applications")?;
+    for (index, map) in applications.iter().enumerate() {
         let name = map.get("name").map(to_text).unwrap_or_default();
         if name.trim().is_empty() {
             let detail = format!("For application at index {index}: Name must not be empty");
@@ -74,7 +82,7 @@ pub(super) fn manifest(text: &str) -> Result<Manifest, ControlError> {
         if has_web(map) {
             warnings.extend(overridden_keys(&name, map));
         }
-        if apps.iter().any(|other: &ManifestApp| other.name == app.name) {
+        if !names.insert(name.clone()) {
             let detail = format!("For application '{name}': it is in the manifest twice");
             return Err(ControlError::Unprocessable(detail));
         }
@@ -178,6 +186,7 @@ fn lifecycle(map: &Map<String, Value>) -> Result<LifecycleChange, ControlError> 
             return Err(ControlError::unprocessable("Buildpacks must be an array of strings"));
         }
     };
+    at_most(buildpacks.as_ref().map_or(0, Vec::len), BUILDPACKS_MAX, "buildpacks")?;
     if let Some(one) = map.get("buildpack") {
         buildpacks = Some(vec![to_text(one)]);
     }
@@ -257,6 +266,7 @@ fn routes(map: &Map<String, Value>) -> Result<Vec<ManifestRoute>, ControlError> 
         Some(Value::Array(items)) => items,
         Some(_) => return Err(invalid()),
     };
+    at_most(items.len(), ROUTES_MAX, "routes")?;
     let route = |item: &Value| {
         let object = item.as_object().ok_or_else(invalid)?;
         let text = object.get("route").map(to_text).filter(|text| !text.is_empty());
@@ -290,6 +300,7 @@ fn processes(map: &Map<String, Value>) -> Result<Vec<ManifestProcess>, ControlEr
             return Err(ControlError::unprocessable(detail));
         }
     };
+    at_most(items.len(), PROCESSES_MAX, "processes")?;
     for item in items {
         let kind = item.get("type").map(to_text).filter(|kind| !kind.is_empty());
         let (Some(kind), Some(object)) = (kind, item.as_object()) else {
@@ -307,6 +318,14 @@ fn processes(map: &Map<String, Value>) -> Result<Vec<ManifestProcess>, ControlEr
         processes.insert(0, ManifestProcess::read("web", map)?);
     }
     Ok(processes)
+}
+
+fn at_most(count: usize, max: usize, what: &str) -> Result<(), ControlError> {
+    if count <= max {
+        return Ok(());
+    }
+    let detail = format!("There are {count} {what}, and at most {max} are allowed here");
+    Err(ControlError::Unprocessable(detail))
 }
 
 fn boolean(map: &Map<String, Value>, key: &str, what: &str) -> Result<bool, ControlError> {

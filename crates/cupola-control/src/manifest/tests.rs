@@ -191,3 +191,29 @@ fn present_app() -> serde_yaml_ng::Mapping {
     let text = "name: shop\nbuildpacks: [a]\nenv: {N: '1'}\nprocesses:\n- type: web\n  instances: 1\n  memory: 1024M\n";
     serde_yaml_ng::from_str(text).unwrap()
 }
+
+#[test]
+fn manifest_of_more_than_one_transaction_should_hold_is_refused() {
+    let many = |count, one: fn(usize) -> String| (0..count).map(one).collect::<String>();
+    let apps = |count| format!("applications:\n{}", many(count, |n| format!("- name: app-{n}\n")));
+    let routes = |count| {
+        let routes = many(count, |n| format!("  - route: shop-{n}.apps.example.com\n"));
+        application(&format!("  routes:\n{routes}"))
+    };
+    let processes = |count| {
+        let processes = many(count, |n| format!("  - type: worker-{n}\n"));
+        application(&format!("  processes:\n{processes}"))
+    };
+    let buildpacks = |count| {
+        let buildpacks = many(count, |n| format!("  - buildpack-{n}\n"));
+        application(&format!("  buildpacks:\n{buildpacks}"))
+    };
+
+    for text in [apps(100), routes(100), processes(50), buildpacks(50)] {
+        assert!(manifest(&text).is_ok());
+    }
+    assert_eq!(refused(&apps(101)), "There are 101 applications, and at most 100 are allowed here");
+    for text in [routes(101), processes(51), buildpacks(51)] {
+        assert!(refused(&text).starts_with("For application 'shop': There are"));
+    }
+}
