@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::{
     Control, ControlError, ListRequest,
-    apps::distinct,
+    apps::{distinct, may},
     caller::Caller,
     control::in_visible_orgs,
     events::{NewEvent, target},
@@ -85,14 +85,13 @@ impl Control {
             }
             other => other,
         })?;
-        if !access.can_manage_org(id) || (org.suspended && !access.is_admin()) {
-            return Err(ControlError::NotAuthorized);
-        }
+        may(access, &org, access.can_manage_org(id))?;
         Ok(org)
     }
 
-    /// Routes of somebody else must not become ambiguous: a domain under another organisation's
-    /// private one, or one that is a host of an existing route.
+    /// Refuses a domain under which requests for somebody else would come: one under another
+    /// organisation's private domain, one that is a host of an existing route, and, as upstream, a
+    /// private one that a domain of somebody else is under.
     async fn refuse_overlap(
         &self,
         tx: &mut (impl ReadTx + ?Sized),
@@ -115,6 +114,14 @@ impl Control {
                      Delete that route first."
                 );
                 return Err(ControlError::Unprocessable(detail));
+            }
+        }
+        if owner.is_some() {
+            let ending = format!(".{name}");
+            let query = Query::all().and(Condition::Contains("name", ending.clone()));
+            let near = store::list::<Domain>(tx, &query).await?.items;
+            if near.iter().any(|below| below.owner != owner && below.name.ends_with(&ending)) {
+                return Err(ControlError::Unprocessable(taken(name)));
             }
         }
         Ok(())

@@ -242,6 +242,27 @@ async fn nobody_takes_a_domain_under_that_of_another_organisation() {
 }
 
 #[tokio::test]
+async fn nobody_takes_a_domain_above_that_of_somebody_else() {
+    let platform = TestPlatform::start().await;
+    let admin = platform.as_admin().await;
+    let org = admin.post("/v3/organizations", json!({ "name": "rival" })).await.guid();
+    let scope = RoleScope::Org(org.parse().unwrap());
+    let rival = platform.as_user_with("eve", &[(RoleKind::OrganizationManager, scope)]).await;
+    let of = |name: &str, org: &str| json!({ "name": name, "relationships": { "organization": to(org) } });
+    let own = platform.org.to_string();
+    admin.post("/v3/domains", of("shop.acme.example", &own)).await.expect(201);
+
+    // Below it is the domain that every app has its route under.
+    let shared = rival.post("/v3/domains", of("cupola.test", &org)).await;
+    let private = rival.post("/v3/domains", of("acme.example", &org)).await;
+
+    assert_eq!(shared.detail(422), "The domain name \"cupola.test\" is already in use");
+    assert_eq!(private.detail(422), "The domain name \"acme.example\" is already in use");
+    rival.post("/v3/domains", of("me.example", &org)).await.expect(201);
+    admin.post("/v3/domains", of("acme.example", &own)).await.expect(201);
+}
+
+#[tokio::test]
 async fn deleted_domain_takes_its_routes_along() {
     let platform = TestPlatform::start().await;
     let admin = platform.as_admin().await;
