@@ -11,9 +11,10 @@ use cupola_domain::{ids::UserId, users::User};
 use cupola_ports::store::{self, Query, ReadTx, WriteTx};
 
 pub(crate) use passwords::Passwords;
+use passwords::Verdict;
 pub use tokens::{BadKey, GrantedTokens, PublicKey, TokenKeys, scopes};
 
-use crate::{Control, ControlError, caller::Caller};
+use crate::{Control, ControlError, caller::Caller, users::USERNAME_BYTES_MAX};
 
 /// Where users of the built-in list are known.
 pub const BUILT_IN_ORIGIN: &str = "uaa";
@@ -54,27 +55,34 @@ impl Control {
         password: &str,
         origin: Option<&str>,
     ) -> Result<GrantedTokens, LoginError> {
-        let now = self.ports.clock.monotonic();
-        let key = username.to_lowercase();
-        if self.passwords.is_locked(&key, now) {
-            return Err(LoginError::Locked);
+        // Nobody has such a name, and remembering it would let strangers fill the memory.
+        if username.len() > USERNAME_BYTES_MAX {
+            return Err(LoginError::BadCredentials);
         }
         let mut tx = self.read().await?;
         let user = user_named(&mut *tx, username, origin.unwrap_or(BUILT_IN_ORIGIN)).await?;
         drop(tx);
         let hash = user.as_ref().and_then(|user| user.password_hash.clone());
-        let is_right = self.passwords.verify(password, hash).await?;
-        match user.filter(|_| is_right) {
-            Some(user) => {
-                self.passwords.forget_failures(&key);
-                Ok(self.grant(&user))
-            }
-            None => {
-                tracing::info!(user.name = username, "log-in failed for `{username}`");
-                self.passwords.count_failure(&key, now);
+        match (self.guess(username, password, hash).await?, user) {
+            (Verdict::Right, Some(user)) => Ok(self.grant(&user)),
+            (Verdict::Locked, _) => Err(LoginError::Locked),
+            (Verdict::Wrong | Verdict::Right, _) => {
+                // Quoted, because a stranger chose it: a line break in it would forge a line.
+                tracing::info!(user.name = ?username, "log-in failed for {username:?}");
                 Err(LoginError::BadCredentials)
             }
         }
+    }
+
+    /// Looks whether a password is the right one for a name, if the name has a guess left.
+    async fn guess(
+        &self,
+        username: &str,
+        password: &str,
+        hash: Option<String>,
+    ) -> Result<Verdict, ControlError> {
+        let now = self.ports.clock.monotonic();
+        self.passwords.guess(&username.to_lowercase(), now, password, hash).await
     }
 
     /// Issues new tokens for a refresh token that is still good.
@@ -167,14 +175,10 @@ impl Control {
         new: &str,
     ) -> Result<(), LoginError> {
         // The same lock as for log-ins, or a stolen token could try passwords without end.
-        let now = self.ports.clock.monotonic();
-        let key = user.username.to_lowercase();
-        if self.passwords.is_locked(&key, now) {
-            return Err(LoginError::Locked);
-        }
-        if !self.passwords.verify(old, user.password_hash.clone()).await? {
-            self.passwords.count_failure(&key, now);
-            return Err(LoginError::WrongOldPassword);
+        match self.guess(&user.username, old, user.password_hash.clone()).await? {
+            Verdict::Right => {}
+            Verdict::Wrong => return Err(LoginError::WrongOldPassword),
+            Verdict::Locked => return Err(LoginError::Locked),
         }
         if old == new {
             let detail = "Your new password cannot be the same as the old password.";
@@ -185,7 +189,9 @@ impl Control {
 
     fn end_sessions(&self, user: &mut User) {
         let now = self.ports.clock.now();
-        user.tokens_valid_from = now;
+        // The clock may have been set back since tokens were issued as of `tokens_valid_from`.
+        let after_all = user.tokens_valid_from + std::time::Duration::from_micros(1);
+        user.tokens_valid_from = now.max(after_all);
         user.updated_at = now;
     }
 

@@ -250,9 +250,11 @@ pub(crate) fn require_admin(caller: &Caller) -> Result<(), ControlError> {
     if caller.admin { Ok(()) } else { Err(ControlError::NotAuthorized) }
 }
 
+pub(crate) const USERNAME_BYTES_MAX: usize = 255;
+
 fn check_username(username: &str) -> Result<(), ControlError> {
     let is_fine = !username.trim().is_empty()
-        && username.len() <= 255
+        && username.len() <= USERNAME_BYTES_MAX
         && !username.chars().any(char::is_control);
     if is_fine {
         Ok(())

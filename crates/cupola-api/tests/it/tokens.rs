@@ -196,3 +196,32 @@ async fn prompts_and_keys_need_no_token() {
     assert_eq!(discovery.expect(200)["jwks_uri"], "https://api.cupola.test/token_keys");
     client.get("/userinfo").await.expect(401);
 }
+
+#[tokio::test]
+async fn token_is_good_although_the_clock_was_set_back_since_the_last_password() {
+    let platform = TestPlatform::start().await;
+    platform.clock.set_back(Duration::from_secs(60));
+
+    let granted = log_in(&platform, "admin", ADMIN_PASSWORD).await;
+    granted.expect(200);
+    let client = platform.anonymous().with_token(&text(&granted, "access_token"));
+    client.get("/v3/organizations").await.expect(200);
+    let refresh = text(&granted, "refresh_token");
+    let form = format!("grant_type=refresh_token&refresh_token={refresh}");
+    grant(&platform, &form).await.expect(200);
+
+    // Nor does it hold back who wants to be logged out everywhere.
+    let admin = platform.as_admin().await;
+    admin.delete(&format!("/oauth/token/revoke/{}", admin.user_id())).await;
+    client.get("/v3/organizations").await.expect(401);
+}
+
+#[tokio::test]
+async fn name_longer_than_any_user_has_is_wrong_and_not_remembered() {
+    let platform = TestPlatform::start().await;
+    let name = "a".repeat(256);
+    for _ in 0..6 {
+        let refused = log_in(&platform, &name, "wrong").await;
+        assert_eq!(refused.expect(401)["error_description"], "Bad credentials");
+    }
+}

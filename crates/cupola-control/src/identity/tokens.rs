@@ -89,7 +89,7 @@ struct Common {
     /// Keeps a refresh token from being taken for an access token.
     token_use: Use,
     /// `iat` has whole seconds, too coarse to tell a token from before a new password from one
-    /// after it.
+    /// after it. Never before the user's tokens are good, even if the clock was set back since.
     iat_micros: i64,
     client_id: String,
     cid: String,
@@ -157,7 +157,7 @@ impl TokenKeys {
             iat: now.seconds(),
             exp: (now + lifetime).seconds(),
             token_use,
-            iat_micros: now.micros(),
+            iat_micros: now.max(user.tokens_valid_from).micros(),
             client_id: CLIENT.to_owned(),
             cid: CLIENT.to_owned(),
             aud: ["cf", "cloud_controller", "openid", "password", "scim", "uaa"]

@@ -13,21 +13,29 @@ const BEGIN: Timestamp = Timestamp::from_micros(1_835_438_400_000_000);
 
 pub struct ManualClock {
     elapsed: Mutex<Duration>,
+    set_back: Mutex<Duration>,
 }
 
 impl ManualClock {
     pub(crate) const fn new() -> Self {
-        Self { elapsed: Mutex::new(Duration::ZERO) }
+        Self { elapsed: Mutex::new(Duration::ZERO), set_back: Mutex::new(Duration::ZERO) }
     }
 
     pub fn advance(&self, by: Duration) {
         *self.elapsed.lock().unwrap_or_else(PoisonError::into_inner) += by;
     }
+
+    /// Somebody corrects the wall clock, which was ahead.
+    pub fn set_back(&self, by: Duration) {
+        *self.set_back.lock().unwrap_or_else(PoisonError::into_inner) += by;
+    }
 }
 
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
-        BEGIN + self.monotonic()
+        let now = BEGIN + self.monotonic();
+        let set_back = *self.set_back.lock().unwrap_or_else(PoisonError::into_inner);
+        Timestamp::from_micros(now.micros() - set_back.as_micros() as i64)
     }
 
     fn monotonic(&self) -> Duration {
