@@ -1,22 +1,28 @@
 //! Builds: asked for here, run by the staging loop.
 
+use std::collections::HashSet;
+
 use cupola_domain::{
     access::Access,
+    apps::App,
     builds::{Build, BuildState, StagingErrorKind},
-    ids::{BuildId, PackageId},
+    ids::{AppId, BuildId, PackageId},
     orgs::Metadata,
     packages::PackageState,
 };
-use cupola_ports::store::{self, Page, Query, ReadTx, WriteTx};
+use cupola_ports::store::{self, Condition, Page, Query, ReadTx, WriteTx};
 use serde_json::json;
 
 use crate::{
     Control, ControlError, ListRequest,
-    apps::{LifecycleChange, PlacedApp},
+    apps::{LifecycleChange, PlacedApp, distinct},
     caller::Caller,
     orgs::MetadataChange,
     scope::Owners,
 };
+
+/// A space may have this many builds that wait or run, so that it cannot fill the queue of all.
+const BUILDS_OF_SPACE_MAX: usize = 10;
 
 /// What a client says of a new build; what it does not say is the app's or the platform's.
 #[derive(Clone, Debug)]
@@ -84,7 +90,8 @@ impl Control {
         Ok(build)
     }
 
-    /// Ends the builds of the app that still run, and refuses a new one when the queue is full.
+    /// Ends the builds of the app that still run, and refuses a new one when the queue of the space
+    /// or that of the platform is full.
     async fn make_room(
         &self,
         tx: &mut dyn WriteTx,
@@ -93,6 +100,19 @@ impl Control {
         let open = store::list::<Build>(tx, &Query::by("state", "STAGING")).await?.items;
         let (of_app, others): (Vec<_>, Vec<_>) =
             open.into_iter().partition(|build| build.app_id == placed.app.id);
+        let app_ids = distinct(others.iter().map(|build| build.app_id));
+        let query = Query::by("space_id", placed.space.id.to_string());
+        let query = query.and(Condition::In("id", app_ids));
+        let in_space: HashSet<AppId> =
+            store::list::<App>(tx, &query).await?.items.iter().map(|app| app.id).collect();
+        let of_space = others.iter().filter(|build| in_space.contains(&build.app_id)).count();
+        if of_space >= BUILDS_OF_SPACE_MAX {
+            let detail = format!(
+                "This space has {of_space} builds waiting, which is as many as it may. \
+                 Try again when one of them has ended."
+            );
+            return Err(ControlError::Busy(detail));
+        }
         let max = self.settings().staging.queue_max;
         if others.len() >= max {
             let detail = format!(

@@ -7,6 +7,7 @@ mod apps;
 mod authorization;
 mod buildpacks;
 mod deployments;
+mod builds;
 mod empty;
 mod feature_flags;
 mod lists;

@@ -1,4 +1,5 @@
-//! Runs the builds that are in state `STAGING`, a bounded number at a time, oldest first.
+//! Runs the builds that are in state `STAGING`, a bounded number at a time. Spaces take turns, so
+//! that one with many builds does not hold up the others; within a space the oldest goes first.
 //!
 //! A build whose control process was killed is still in that state and simply runs again. One
 //! whose row or app is gone is cancelled.
@@ -6,18 +7,19 @@
 use std::{collections::HashMap, time::Duration};
 
 use cupola_domain::{
+    apps::App,
     builds::{Build, BuildState, StagingErrorKind},
     droplets::{Droplet, DropletContents},
-    ids::{AppId, BuildId, DropletId},
+    ids::{AppId, BuildId, DropletId, SpaceId},
 };
 use cupola_ports::{
     stager::StagingFailure,
-    store::{self, Lease, Query},
+    store::{self, Condition, Lease, Query},
 };
 use tokio::{sync::watch, task::JoinSet};
 
 use super::{PERIOD, rest_after, sleep_until_commit, write};
-use crate::{Control, ControlError, launch_spec};
+use crate::{Control, ControlError, apps::distinct, launch_spec};
 
 /// Runs until it is dropped, which cancels what it runs.
 pub(super) async fn run(control: Control, lease: Lease) {
@@ -48,14 +50,21 @@ impl Queue {
     async fn pass(&mut self, control: &Control, lease: &Lease) -> Result<(), ControlError> {
         let mut tx = control.read().await?;
         let wanted = store::list::<Build>(&mut *tx, &Query::by("state", "STAGING")).await?.items;
+        let app_ids = distinct(wanted.iter().map(|build| build.app_id));
+        let apps = Query::all().and(Condition::In("id", app_ids));
+        let apps = store::list::<App>(&mut *tx, &apps).await?.items;
         drop(tx);
+        let spaces: HashMap<AppId, SpaceId> =
+            apps.iter().map(|app| (app.id, app.space_id)).collect();
         for (id, running) in &self.running {
             if !wanted.iter().any(|build| build.id == *id) {
                 // The task sees it and ends; that it is gone already is as good.
                 let _ = running.cancel.send(true);
             }
         }
-        for build in wanted {
+        let waiting = wanted.into_iter().filter(|build| !self.running.contains_key(&build.id));
+        let running = self.running.values().map(|running| running.app).collect();
+        for build in in_turns(waiting.collect(), running, &spaces) {
             if self.running.len() >= control.settings.staging.concurrency {
                 break;
             }
@@ -100,6 +109,27 @@ impl Queue {
             }
         }
     }
+}
+
+/// The builds in the order in which they should start: by how many of the same space run or come
+/// before them, and by age where that is the same.
+fn in_turns(
+    waiting: Vec<Build>,
+    running: Vec<AppId>,
+    spaces: &HashMap<AppId, SpaceId>,
+) -> Vec<Build> {
+    let mut before: HashMap<Option<&SpaceId>, usize> = HashMap::new();
+    for app in running {
+        *before.entry(spaces.get(&app)).or_default() += 1;
+    }
+    let mut turn = |build: &Build| {
+        let before = before.entry(spaces.get(&build.app_id)).or_default();
+        *before += 1;
+        *before
+    };
+    let mut turns: Vec<_> = waiting.into_iter().map(|build| (turn(&build), build)).collect();
+    turns.sort_by_key(|(turn, _)| *turn);
+    turns.into_iter().map(|(_, build)| build).collect()
 }
 
 /// Runs one build and keeps its outcome.
