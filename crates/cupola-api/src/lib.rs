@@ -48,6 +48,7 @@ pub use serve::{Listeners, serve};
 #[derive(Clone)]
 pub struct Api {
     pub(crate) control: Control,
+    uploads: packages::UploadSlots,
 }
 
 impl Api {
@@ -91,5 +92,5 @@ pub fn router(control: Control) -> Router {
         .merge(root::routes())
         .fallback(error::unknown_request)
         .method_not_allowed_fallback(error::unknown_request)
-        .with_state(Api { control })
+        .with_state(Api { control, uploads: packages::UploadSlots::new() })
 }

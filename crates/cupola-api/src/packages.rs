@@ -18,6 +18,8 @@ use cupola_ports::{
 };
 use cupola_wire::packages::{CreatePackage, Resources, UpdateMetadata};
 
+pub(crate) use upload::UploadSlots;
+
 use crate::{
     Api, droplets,
     error::ApiFailure,

@@ -55,6 +55,8 @@ pub struct Settings {
     pub uploads_dir: std::path::PathBuf,
     /// An upload may have this many bytes.
     pub upload_bytes_max: u64,
+    /// Uploads leave this much free where they are written: apps and the database are there too.
+    pub upload_free_bytes_min: u64,
     /// Lifetime of an access token; refresh tokens live 30 days.
     pub access_token_lifetime: Duration,
 }

@@ -1,8 +1,15 @@
 //! Requests to a test platform through the real router, and what comes back.
 
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
 use cupola_control::caller::Caller;
 use http::{HeaderMap, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full};
+use hyper::body::{Body, Frame};
 use serde_json::Value;
 use tower::ServiceExt;
 
@@ -108,12 +115,55 @@ impl<'a> Client<'a> {
         answer
     }
 
+    /// Sends the beginning of a body, and nothing more until the task is aborted.
+    pub fn begin(
+        &self,
+        path: &str,
+        headers: &[(&str, &str)],
+        beginning: &[u8],
+    ) -> tokio::task::JoinHandle<()> {
+        let mut request = Request::post(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let body = Unfinished { beginning: Some(beginning.to_vec().into()) };
+        let mut request = request.body(body).expect("the request is well-formed");
+        if let Some(caller) = &self.caller {
+            request.extensions_mut().insert(caller.clone());
+        }
+        let router = self.platform.router();
+        tokio::spawn(async move {
+            let response = router.oneshot(request).await.expect("the router does not fail");
+            panic!("a request that was not whole was answered with {}", response.status());
+        })
+    }
+
     /// Runs the jobs that wait, and answers with the job that `answer` is about.
     pub async fn finish(&self, answer: &Answer) -> Answer {
         answer.expect(202);
         let location = answer.location();
         self.platform.run_jobs().await;
         self.get(&location).await
+    }
+}
+
+/// A body whose end does not come.
+struct Unfinished {
+    beginning: Option<bytes::Bytes>,
+}
+
+impl Body for Unfinished {
+    type Data = bytes::Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<bytes::Bytes>, Infallible>>> {
+        match self.beginning.take() {
+            Some(bytes) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
+            None => Poll::Pending,
+        }
     }
 }
 

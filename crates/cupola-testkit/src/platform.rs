@@ -255,6 +255,7 @@ fn settings(dir: &TempDir) -> Settings {
         host_environment: std::collections::BTreeMap::new(),
         uploads_dir,
         upload_bytes_max: 64 * 1024 * 1024,
+        upload_free_bytes_min: 0,
         access_token_lifetime: Duration::from_secs(1200),
     }
 }

@@ -224,6 +224,7 @@ fn settings(config: &Config, host_environment: BTreeMap<String, String>) -> Sett
         host_environment,
         uploads_dir: config.data_dir.join("uploads"),
         upload_bytes_max: config.upload_mib_max << 20,
+        upload_free_bytes_min: 512 << 20,
         access_token_lifetime: Duration::from_secs(20 * 60),
     }
 }

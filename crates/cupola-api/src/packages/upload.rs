@@ -2,7 +2,11 @@
 //!
 //! Invariant: an upload that ends early leaves neither a file nor a changed package.
 
-use std::path::PathBuf;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::{
     Json,
@@ -17,7 +21,10 @@ use cupola_control::ControlError;
 use cupola_domain::ids::PackageId;
 use cupola_ports::stager::Resource;
 use cupola_wire::packages::Resources;
-use tokio::io::AsyncWriteExt;
+use tokio::{
+    io::AsyncWriteExt,
+    sync::{Semaphore, SemaphorePermit},
+};
 
 use super::{present, resource};
 use crate::{
@@ -28,6 +35,33 @@ use crate::{
 
 /// The list of known files of one upload may have this many bytes.
 const LIST_BYTES_MAX: usize = 16 << 20;
+/// Each upload is on disk until it is unpacked, so that few are received at a time.
+const UPLOADS_MAX: usize = 4;
+/// A client that sends nothing for this long does not keep others waiting any more.
+const PAUSE_MAX: Duration = Duration::from_secs(60);
+/// After this many bytes it is looked at again whether the disk has room.
+const BYTES_BETWEEN_LOOKS: u64 = 16 << 20;
+
+/// The right to send an upload, of which there are few.
+#[derive(Clone)]
+pub(crate) struct UploadSlots(Arc<Semaphore>);
+
+impl UploadSlots {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(Semaphore::new(UPLOADS_MAX)))
+    }
+
+    async fn take(&self, hold: Duration) -> Result<SemaphorePermit<'_>, ControlError> {
+        let slot = tokio::time::timeout(hold, self.0.acquire()).await;
+        slot.ok().and_then(Result::ok).ok_or_else(|| {
+            let detail = format!(
+                "The platform is receiving {UPLOADS_MAX} uploads, which is as many as it takes at \
+                 a time. Try again in a minute."
+            );
+            ControlError::Busy(detail)
+        })
+    }
+}
 
 pub(super) async fn upload(
     State(api): State<Api>,
@@ -36,6 +70,7 @@ pub(super) async fn upload(
     request: Request,
 ) -> Result<Response, ApiFailure> {
     api.control.check_upload(&caller, id).await?;
+    let _slot = api.uploads.take(api.control.settings().hold).await?;
     let (zip, known) = receive(&api, id, request).await?;
     let path = zip.map(Incoming::keep);
     let package = api.control.upload_package(&caller, id, path, known).await?;
@@ -88,7 +123,7 @@ fn known_files(bytes: &[u8]) -> Result<Vec<Resource>, ControlError> {
 
 async fn text(mut field: Field<'_>) -> Result<Vec<u8>, ApiFailure> {
     let mut text = Vec::new();
-    while let Some(chunk) = field.chunk().await.map_err(|error| cut(&error))? {
+    while let Some(chunk) = next_chunk(&mut field).await? {
         if text.len() + chunk.len() > LIST_BYTES_MAX {
             let detail = "Resources is too long: upload the files instead of naming them";
             return Err(ControlError::unprocessable(detail).into());
@@ -96,6 +131,17 @@ async fn text(mut field: Field<'_>) -> Result<Vec<u8>, ApiFailure> {
         text.extend_from_slice(&chunk);
     }
     Ok(text)
+}
+
+async fn next_chunk(field: &mut Field<'_>) -> Result<Option<bytes::Bytes>, ControlError> {
+    match tokio::time::timeout(PAUSE_MAX, field.chunk()).await {
+        Ok(chunk) => chunk.map_err(|error| cut(&error)),
+        Err(_) => {
+            let pause = PAUSE_MAX.as_secs();
+            let detail = format!("The upload was ended because nothing came for {pause} s.");
+            Err(ControlError::BadRequest(detail))
+        }
+    }
 }
 
 /// A file that is being received. It is removed unless it is kept.
@@ -116,9 +162,13 @@ impl Incoming {
         let name = format!("{id}-{}.zip", cupola_domain::ids::JobId::random());
         let incoming = Self { path: settings.uploads_dir.join(name), is_kept: false };
         let mut file = tokio::fs::File::create_new(&incoming.path).await.map_err(failed)?;
-        let mut bytes = 0_u64;
-        while let Some(chunk) = field.chunk().await.map_err(|error| cut(&error))? {
+        let (mut bytes, mut next_look) = (0_u64, 0);
+        while let Some(chunk) = next_chunk(&mut field).await? {
             bytes += chunk.len() as u64;
+            if bytes > next_look {
+                check_room(&settings.uploads_dir, settings.upload_free_bytes_min)?;
+                next_look = bytes + BYTES_BETWEEN_LOOKS;
+            }
             if bytes > settings.upload_bytes_max {
                 let limit = settings.upload_bytes_max >> 20;
                 let detail = format!(
@@ -147,6 +197,25 @@ impl Drop for Incoming {
             tracing::debug!("cannot remove the upload {}: {error}", self.path.display());
         }
     }
+}
+
+/// Refuses what would leave too little room on the disk.
+fn check_room(dir: &Path, free_bytes_min: u64) -> Result<(), ControlError> {
+    let disk = rustix::fs::statvfs(dir).map_err(|source| ControlError::Outside {
+        action: "asking for the free space of the disk",
+        source: Box::new(source),
+    })?;
+    let free_bytes = disk.f_bavail.saturating_mul(disk.f_frsize);
+    if free_bytes >= free_bytes_min {
+        return Ok(());
+    }
+    let (free_mib, min_mib) = (free_bytes >> 20, free_bytes_min >> 20);
+    tracing::error!(
+        "an upload was refused: the disk has {free_mib} MiB left, of which {min_mib} stay free"
+    );
+    let detail = "The platform's disk is almost full, so that it takes no uploads. \
+                  Tell its operator, or delete apps that you do not need.";
+    Err(ControlError::Busy(detail.to_owned()))
 }
 
 /// The client went away, or sent what is no form.

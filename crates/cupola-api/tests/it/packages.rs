@@ -1,15 +1,35 @@
 //! Packages: uploads, good and bad, copies, and the matching of resources.
 
+use std::time::{Duration, Instant};
+
 use cupola_testkit::TestPlatform;
 use serde_json::json;
 
-use crate::push::{app_named, apply, form, new_package, platform, to, upload};
+use crate::push::{app_named, apply, form, form_type, new_package, platform, to, upload};
 
 async fn package_of_new_app(platform: &TestPlatform) -> String {
     let admin = platform.as_admin().await;
     apply(&admin, &platform.space.to_string(), "applications:\n- name: shop\n").await.expect(200);
     let app = app_named(&admin, "shop").await;
     new_package(&admin, &app).await
+}
+
+/// As `package_of_new_app`, without a loop.
+async fn package_of_posted_app(platform: &TestPlatform) -> String {
+    let admin = platform.as_admin().await;
+    let space = to(&platform.space.to_string());
+    let body = json!({ "name": "shop", "relationships": { "space": space } });
+    let app = admin.post("/v3/apps", body).await.guid();
+    new_package(&admin, &app).await
+}
+
+/// Waits for what happens on other tasks.
+async fn wait_until(condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !condition() {
+        assert!(Instant::now() < deadline, "it did not come about");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
 
 fn uploads(platform: &TestPlatform) -> usize {
@@ -52,13 +72,45 @@ async fn upload_that_is_cut_leaves_neither_a_file_nor_a_changed_package() {
 }
 
 #[tokio::test]
+async fn upload_that_the_disk_has_no_room_for_is_refused_and_leaves_no_file() {
+    let platform =
+        TestPlatform::start_with(|settings| settings.upload_free_bytes_min = u64::MAX).await;
+    let admin = platform.as_admin().await;
+    let package = package_of_posted_app(&platform).await;
+
+    let refused = upload(&admin, &package, form(&[("bits", "zip")])).await;
+
+    assert!(refused.detail(503).starts_with("The platform's disk is almost full"));
+    assert_eq!(uploads(&platform), 0);
+}
+
+#[tokio::test]
+async fn fifth_upload_at_a_time_is_told_to_come_back() {
+    let platform = TestPlatform::start().await;
+    let admin = platform.as_admin().await;
+    let package = package_of_posted_app(&platform).await;
+    let whole = form(&[("bits", &"x".repeat(1000))]);
+    let path = format!("/v3/packages/{package}/upload");
+    let kind = form_type();
+    // Four that have sent their beginning and go on sending.
+    let unfinished: Vec<_> =
+        (0..4).map(|_| admin.begin(&path, &[("content-type", &kind)], &whole[..120])).collect();
+    wait_until(|| uploads(&platform) == 4).await;
+
+    let fifth = upload(&admin, &package, whole.clone()).await;
+    unfinished.iter().for_each(tokio::task::JoinHandle::abort);
+    wait_until(|| uploads(&platform) == 0).await;
+    let later = upload(&admin, &package, whole).await;
+
+    assert!(fifth.detail(503).starts_with("The platform is receiving 4 uploads"));
+    later.expect(200);
+}
+
+#[tokio::test]
 async fn upload_that_is_too_large_or_no_form_is_refused() {
     let platform = TestPlatform::start_with(|settings| settings.upload_bytes_max = 1 << 20).await;
     let admin = platform.as_admin().await;
-    let space = to(&platform.space.to_string());
-    let body = json!({ "name": "shop", "relationships": { "space": space } });
-    let app = admin.post("/v3/apps", body).await.guid();
-    let package = new_package(&admin, &app).await;
+    let package = package_of_posted_app(&platform).await;
 
     let large = upload(&admin, &package, form(&[("bits", &"x".repeat((1 << 20) + 1))])).await;
     let empty = upload(&admin, &package, form(&[("other", "x")])).await;

@@ -53,8 +53,12 @@ pub(crate) fn form(fields: &[(&str, &str)]) -> Vec<u8> {
     body.into_bytes()
 }
 
+pub(crate) fn form_type() -> String {
+    format!("multipart/form-data; boundary={BOUNDARY}")
+}
+
 pub(crate) async fn upload(client: &Client<'_>, package: &str, body: Vec<u8>) -> Answer {
-    let kind = format!("multipart/form-data; boundary={BOUNDARY}");
+    let kind = form_type();
     let path = format!("/v3/packages/{package}/upload");
     client.send(Method::POST, &path, &[("content-type", &kind)], body).await
 }

@@ -95,6 +95,7 @@ fn settings() -> Settings {
         host_environment: std::collections::BTreeMap::new(),
         uploads_dir: std::path::PathBuf::new(),
         upload_bytes_max: 1,
+        upload_free_bytes_min: 0,
         access_token_lifetime: Duration::from_secs(60),
     }
 }
