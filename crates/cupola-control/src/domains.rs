@@ -6,9 +6,9 @@ use cupola_domain::{
     ids::{DomainId, OrgId},
     jobs::Job,
     orgs::{Metadata, Org},
-    routes::{Destination, Route},
+    routes::Route,
 };
-use cupola_ports::store::{self, Condition, Page, Query, ReadTx};
+use cupola_ports::store::{self, Condition, Page, Query, ReadTx, WriteTx};
 use serde_json::json;
 
 use crate::{
@@ -19,6 +19,7 @@ use crate::{
     events::{NewEvent, target},
     jobs::JobInput,
     orgs::MetadataChange,
+    routes::delete_route_rows,
 };
 
 /// What a client says of a new domain.
@@ -197,7 +198,7 @@ impl Control {
         let mut tx = self.write().await?;
         let access = self.access(&mut *tx, caller).await?;
         let mut domain = self.readable_domain(&mut *tx, &access, id).await?;
-        may_change(&access, &domain)?;
+        may_change(&mut *tx, &access, &domain).await?;
         metadata.apply(&mut domain.metadata);
         domain.updated_at = self.ports.clock.now();
         store::update(&mut *tx, &domain).await?;
@@ -211,7 +212,7 @@ impl Control {
         let mut tx = self.write().await?;
         let access = self.access(&mut *tx, caller).await?;
         let domain = self.readable_domain(&mut *tx, &access, id).await?;
-        may_change(&access, &domain)?;
+        may_change(&mut *tx, &access, &domain).await?;
         self.record(&mut *tx, caller.party(), event("audit.domain.delete-request", &domain))
             .await?;
         let job = self.enqueue(&mut *tx, caller, JobInput::DeleteDomain { domain: id }).await?;
@@ -221,17 +222,10 @@ impl Control {
 
     pub(crate) async fn perform_delete_domain(
         &self,
-        _: &Caller,
         id: DomainId,
     ) -> Result<Vec<String>, ControlError> {
         let mut tx = self.write().await?;
-        let query = Query::by("domain_id", id.to_string());
-        for route in store::list::<Route>(&mut *tx, &query).await?.items {
-            let of_route = Condition::In("route_id", vec![route.id.to_string().into()]);
-            tx.delete_rows(<Destination as store::Noun>::TABLE, &[of_route]).await?;
-            store::delete::<Route>(&mut *tx, route.id).await?;
-        }
-        store::delete::<Domain>(&mut *tx, id).await?;
+        delete_domain_rows(&mut *tx, id).await?;
         tx.commit().await?;
         Ok(Vec::new())
     }
@@ -247,6 +241,19 @@ impl Control {
             .filter(|domain| domain.owner.is_none_or(|org| access.can_read_org(org)))
             .ok_or(ControlError::NotFound { noun: "Domain" })
     }
+}
+
+/// Removes a domain with its routes.
+pub(crate) async fn delete_domain_rows(
+    tx: &mut dyn WriteTx,
+    id: DomainId,
+) -> Result<(), ControlError> {
+    let query = Query::by("domain_id", id.to_string());
+    for route in store::list::<Route>(tx, &query).await?.items {
+        delete_route_rows(tx, route.id).await?;
+    }
+    store::delete::<Domain>(tx, id).await?;
+    Ok(())
 }
 
 /// Shared domains and those of the organisation itself.
@@ -265,9 +272,20 @@ pub(crate) async fn default_domain(
     Ok(shared.or_else(|| usable.into_iter().next()))
 }
 
-fn may_change(access: &Access, domain: &Domain) -> Result<(), ControlError> {
-    let allowed = domain.owner.map_or(access.is_admin(), |org| access.can_manage_org(org));
-    if allowed { Ok(()) } else { Err(ControlError::NotAuthorized) }
+async fn may_change(
+    tx: &mut (impl ReadTx + ?Sized),
+    access: &Access,
+    domain: &Domain,
+) -> Result<(), ControlError> {
+    let owner = match domain.owner {
+        Some(owner) => store::get::<Org>(tx, owner).await?,
+        None => None,
+    };
+    match owner {
+        Some(org) => may(access, &org, access.can_manage_org(org.id)),
+        None if access.is_admin() => Ok(()),
+        None => Err(ControlError::NotAuthorized),
+    }
 }
 
 fn taken(name: &str) -> String {

@@ -155,15 +155,15 @@ impl Control {
 
     async fn perform(&self, caller: &Caller, input: JobInput) -> Result<Vec<String>, ControlError> {
         match input {
-            JobInput::DeleteOrg { org } => self.perform_delete_org(caller, org).await,
-            JobInput::DeleteSpace { space } => self.perform_delete_space(caller, space).await,
+            JobInput::DeleteOrg { org } => self.perform_delete_org(org).await,
+            JobInput::DeleteSpace { space } => self.perform_delete_space(space).await,
             JobInput::DeleteUser { user } => self.perform_delete_user(caller, user).await,
             JobInput::DeleteRole { role } => self.perform_delete_role(caller, role).await,
-            JobInput::DeleteDomain { domain } => self.perform_delete_domain(caller, domain).await,
+            JobInput::DeleteDomain { domain } => self.perform_delete_domain(domain).await,
             JobInput::DeleteApp { app } => self.perform_delete_app(caller, app).await,
-            JobInput::DeleteRoute { route } => self.perform_delete_route(caller, route).await,
+            JobInput::DeleteRoute { route } => self.perform_delete_route(route).await,
             JobInput::DeleteUnmappedRoutes { space } => {
-                self.perform_delete_unmapped_routes(caller, space).await
+                self.perform_delete_unmapped_routes(space).await
             }
             JobInput::DeleteBuildpack { buildpack } => {
                 self.perform_delete_buildpack(caller, buildpack).await

@@ -8,16 +8,18 @@ use cupola_domain::{
     roles::{Role, RoleKind, RoleScope},
     spaces::Space,
 };
-use cupola_ports::store::{self, Condition, Noun, Page, Query};
+use cupola_ports::store::{self, Noun, Page, Query};
 
 use crate::{
     Control, ControlError, ListRequest,
+    apps::may,
     caller::Caller,
     control::in_visible_orgs,
+    domains::delete_domain_rows,
     events::{NewEvent, target},
     jobs::JobInput,
     names::check_name,
-    spaces::unless_gone,
+    spaces::delete_space_rows,
 };
 
 /// What a client says of a new organisation.
@@ -115,9 +117,8 @@ impl Control {
         let mut tx = self.write().await?;
         let access = self.access(&mut *tx, caller).await?;
         let mut org = self.readable_org(&mut *tx, &access, id).await?;
-        if !access.can_manage_org(id) || (change.suspended.is_some() && !access.is_admin()) {
-            return Err(ControlError::NotAuthorized);
-        }
+        let allowed = access.can_manage_org(id) && change.suspended.is_none();
+        may(&access, &org, allowed || access.is_admin())?;
         org.name = change.name.unwrap_or(org.name);
         org.suspended = change.suspended.unwrap_or(org.suspended);
         change.metadata.apply(&mut org.metadata);
@@ -137,7 +138,8 @@ impl Control {
         let mut tx = self.read().await?;
         let access = self.access(&mut *tx, caller).await?;
         let org = self.readable_org(&mut *tx, &access, id).await?;
-        if access.can_manage_org(id) { Ok(org) } else { Err(ControlError::NotAuthorized) }
+        may(&access, &org, access.can_manage_org(id))?;
+        Ok(org)
     }
 
     /// Begins to delete an organisation with everything in it, and answers with the job.
@@ -155,30 +157,25 @@ impl Control {
         Ok(job)
     }
 
-    pub(crate) async fn perform_delete_org(
-        &self,
-        caller: &Caller,
-        id: OrgId,
-    ) -> Result<Vec<String>, ControlError> {
-        let mut tx = self.read().await?;
-        let (in_org, owned) =
-            (Query::by("org_id", id.to_string()), Query::by("owner_id", id.to_string()));
-        let spaces = store::list::<Space>(&mut *tx, &in_org).await?;
-        let domains = store::list::<Domain>(&mut *tx, &owned).await?;
-        drop(tx);
-        let mut warnings = Vec::new();
-        for space in spaces.items {
-            warnings.extend(self.perform_delete_space(caller, space.id).await?);
-        }
-        for domain in domains.items {
-            warnings.extend(unless_gone(self.perform_delete_domain(caller, domain.id).await)?);
-        }
+    /// In one transaction, as `delete_space_rows` says.
+    pub(crate) async fn perform_delete_org(&self, id: OrgId) -> Result<Vec<String>, ControlError> {
         let mut tx = self.write().await?;
-        let of_org = [Condition::In("org_id", vec![id.to_string().into()])];
-        tx.delete_rows(Role::TABLE, &of_org).await?;
+        let in_org = Query::by("org_id", id.to_string());
+        let mut apps = Vec::new();
+        for space in store::list::<Space>(&mut *tx, &in_org).await?.items {
+            apps.extend(delete_space_rows(&mut *tx, space.id).await?);
+        }
+        let owned = Query::by("owner_id", id.to_string());
+        for domain in store::list::<Domain>(&mut *tx, &owned).await?.items {
+            delete_domain_rows(&mut *tx, domain.id).await?;
+        }
+        tx.delete_rows(Role::TABLE, &in_org.conditions).await?;
         store::delete::<Org>(&mut *tx, id).await?;
         tx.commit().await?;
-        Ok(warnings)
+        for app in apps {
+            self.forget_app(app).await;
+        }
+        Ok(Vec::new())
     }
 
     /// The organisation, if the caller may see it.

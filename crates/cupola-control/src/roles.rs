@@ -13,6 +13,7 @@ use cupola_ports::store::{self, Condition, Page, Query, ReadTx};
 
 use crate::{
     Control, ControlError, ListRequest,
+    apps::may,
     caller::Caller,
     control::{ids, in_visible_orgs, in_visible_spaces},
     events::{NewEvent, target},
@@ -44,9 +45,7 @@ impl Control {
         let access = self.access(&mut *tx, caller).await?;
         let place = place_of(&mut *tx, scope).await?;
         let place = place.filter(|place| sees(&access, place)).ok_or_else(|| invalid(scope))?;
-        if !may_give(&access, &place) {
-            return Err(ControlError::NotAuthorized);
-        }
+        may_give(&access, &place)?;
         let mut user = self.holder(&mut *tx, caller, holder, &place).await?;
         let now = self.ports.clock.now();
         if !user.registered {
@@ -91,9 +90,7 @@ impl Control {
         let mut tx = self.write().await?;
         let access = self.access(&mut *tx, caller).await?;
         let (role, place) = readable_role(&mut *tx, &access, id).await?;
-        if !may_give(&access, &place) {
-            return Err(ControlError::NotAuthorized);
-        }
+        may_give(&access, &place)?;
         if role.kind == RoleKind::OrganizationUser
             && holds_space_role(&mut *tx, role.user_id, place.org.id).await?
         {
@@ -231,11 +228,12 @@ fn sees(access: &Access, place: &Place) -> bool {
     }
 }
 
-fn may_give(access: &Access, place: &Place) -> bool {
-    match &place.space {
+fn may_give(access: &Access, place: &Place) -> Result<(), ControlError> {
+    let allowed = match &place.space {
         Some(space) => access.can_manage_space(place.org.id, space.id),
         None => access.can_manage_org(place.org.id),
-    }
+    };
+    may(access, &place.org, allowed)
 }
 
 fn invalid(scope: RoleScope) -> ControlError {

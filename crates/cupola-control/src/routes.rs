@@ -262,7 +262,6 @@ impl Control {
 
     pub(crate) async fn perform_delete_route(
         &self,
-        _: &Caller,
         id: RouteId,
     ) -> Result<Vec<String>, ControlError> {
         let mut tx = self.write().await?;
@@ -311,7 +310,6 @@ impl Control {
 
     pub(crate) async fn perform_delete_unmapped_routes(
         &self,
-        _: &Caller,
         space: SpaceId,
     ) -> Result<Vec<String>, ControlError> {
         let mut tx = self.write().await?;

@@ -2,23 +2,25 @@
 
 use cupola_domain::{
     apps::App,
-    ids::{OrgId, SpaceId},
+    ids::{AppId, OrgId, SpaceId},
     jobs::Job,
     orgs::{Metadata, Org},
     roles::Role,
     routes::Route,
     spaces::Space,
 };
-use cupola_ports::store::{self, Condition, Page, Query};
+use cupola_ports::store::{self, Page, Query, WriteTx};
 
 use crate::{
     Control, ControlError, ListRequest,
+    apps::{delete_app_rows, may},
     caller::Caller,
     control::in_visible_spaces,
     events::{NewEvent, target},
     jobs::JobInput,
     names::check_name,
     orgs::MetadataChange,
+    routes::delete_route_rows,
 };
 
 /// What a client says of a new space.
@@ -46,14 +48,12 @@ impl Control {
         let mut tx = self.write().await?;
         let access = self.access(&mut *tx, caller).await?;
         let org = store::get::<Org>(&mut *tx, new.org_id).await?;
-        if org.is_none_or(|org| !access.can_read_org(org.id)) {
+        let Some(org) = org.filter(|org| access.can_read_org(org.id)) else {
             let detail = "Invalid organization. Ensure the organization exists and you have access \
                           to it.";
             return Err(ControlError::unprocessable(detail));
-        }
-        if !access.can_manage_org(new.org_id) {
-            return Err(ControlError::NotAuthorized);
-        }
+        };
+        may(&access, &org, access.can_manage_org(org.id))?;
         let now = self.ports.clock.now();
         let space = Space {
             id: SpaceId::random(),
@@ -123,9 +123,8 @@ impl Control {
     ) -> Result<Space, ControlError> {
         let access = self.access(tx, caller).await?;
         let space = self.readable_space(tx, &access, id).await?;
-        if !access.can_manage_space(space.org_id, id) {
-            return Err(ControlError::NotAuthorized);
-        }
+        let org = org_of(tx, &space).await?;
+        may(&access, &org, access.can_manage_space(org.id, id))?;
         Ok(space)
     }
 
@@ -134,9 +133,8 @@ impl Control {
         let mut tx = self.write().await?;
         let access = self.access(&mut *tx, caller).await?;
         let space = self.readable_space(&mut *tx, &access, id).await?;
-        if !access.can_manage_org(space.org_id) {
-            return Err(ControlError::NotAuthorized);
-        }
+        let org = org_of(&mut *tx, &space).await?;
+        may(&access, &org, access.can_manage_org(org.id))?;
         let event = event("audit.space.delete-request", &space);
         self.record(&mut *tx, caller.party(), event).await?;
         let job = self.enqueue(&mut *tx, caller, JobInput::DeleteSpace { space: id }).await?;
@@ -146,38 +144,43 @@ impl Control {
 
     pub(crate) async fn perform_delete_space(
         &self,
-        caller: &Caller,
         id: SpaceId,
     ) -> Result<Vec<String>, ControlError> {
-        let mut tx = self.read().await?;
-        let in_space = Query::by("space_id", id.to_string());
-        let apps = store::list::<App>(&mut *tx, &in_space).await?.items;
-        let routes = store::list::<Route>(&mut *tx, &in_space).await?.items;
-        drop(tx);
-        let mut warnings = Vec::new();
-        for app in apps {
-            warnings.extend(unless_gone(self.perform_delete_app(caller, app.id).await)?);
-        }
-        for route in routes {
-            warnings.extend(unless_gone(self.perform_delete_route(caller, route.id).await)?);
-        }
         let mut tx = self.write().await?;
-        let of_space = [Condition::In("space_id", vec![id.to_string().into()])];
-        tx.delete_rows(<Role as store::Noun>::TABLE, &of_space).await?;
-        store::delete::<Space>(&mut *tx, id).await?;
+        let apps = delete_space_rows(&mut *tx, id).await?;
         tx.commit().await?;
-        Ok(warnings)
+        for app in apps {
+            self.forget_app(app).await;
+        }
+        Ok(Vec::new())
     }
 }
 
-/// What is gone already need not be deleted: a job may be run again from its beginning.
-pub(crate) fn unless_gone(
-    outcome: Result<Vec<String>, ControlError>,
-) -> Result<Vec<String>, ControlError> {
-    match outcome {
-        Err(ControlError::NotFound { .. }) => Ok(Vec::new()),
-        other => other,
+async fn org_of(
+    tx: &mut (impl store::ReadTx + ?Sized),
+    space: &Space,
+) -> Result<Org, ControlError> {
+    let org = store::get::<Org>(tx, space.org_id).await?;
+    org.ok_or(ControlError::NotFound { noun: "Space" })
+}
+
+/// Removes a space with everything in it, and returns the apps that want to be forgotten afterwards.
+/// All in one transaction: what somebody makes meanwhile would be left in a space that is gone.
+pub(crate) async fn delete_space_rows(
+    tx: &mut dyn WriteTx,
+    id: SpaceId,
+) -> Result<Vec<AppId>, ControlError> {
+    let in_space = Query::by("space_id", id.to_string());
+    let apps = store::list::<App>(tx, &in_space).await?.items;
+    for app in &apps {
+        delete_app_rows(tx, app.id).await?;
     }
+    for route in store::list::<Route>(tx, &in_space).await?.items {
+        delete_route_rows(tx, route.id).await?;
+    }
+    tx.delete_rows(<Role as store::Noun>::TABLE, &in_space.conditions).await?;
+    store::delete::<Space>(tx, id).await?;
+    Ok(apps.iter().map(|app| app.id).collect())
 }
 
 fn taken(error: store::StoreError) -> ControlError {

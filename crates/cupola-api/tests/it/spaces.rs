@@ -5,6 +5,8 @@ use cupola_testkit::TestPlatform;
 use insta::assert_snapshot;
 use serde_json::{Value, json};
 
+use crate::push::to;
+
 fn new_space(name: &str, org: OrgId) -> Value {
     let organization = json!({ "data": { "guid": org.to_string() } });
     json!({ "name": name, "relationships": { "organization": organization } })
@@ -150,4 +152,71 @@ async fn ssh_can_be_off_only() {
     auditor.patch(&path, json!({ "enabled": false })).await.expect(403);
     let unknown = format!("/v3/spaces/{}/features/magic", platform.space);
     assert_eq!(manager.get(&unknown).await.detail(404), "Feature not found");
+}
+
+#[tokio::test]
+async fn what_is_made_while_a_space_is_deleted_does_not_outlive_it() {
+    let platform = TestPlatform::start().await;
+    let admin = platform.as_admin().await;
+    let space = platform.space.to_string();
+    let app = |name: &str| json!({ "name": name, "relationships": { "space": to(&space) } });
+    admin.post("/v3/apps", app("first")).await.expect(201);
+    let domain = admin.get("/v3/domains").await.body["resources"][0]["guid"].to_string();
+    let (domain, place) = (to(domain.trim_matches('"')), to(&space));
+    let relationships = json!({ "domain": domain, "space": place });
+    let route = json!({ "host": "late", "relationships": relationships });
+    platform.stager.hold_forgetting(true);
+    admin.delete(&format!("/v3/spaces/{space}")).await.expect(202);
+
+    // The job stands in the middle of its work.
+    let meanwhile = async {
+        platform.stager.asked_to_forget().await;
+        admin.post("/v3/apps", app("late")).await;
+        admin.post("/v3/routes", route).await;
+        platform.stager.hold_forgetting(false);
+    };
+    tokio::join!(platform.run_jobs(), meanwhile);
+
+    admin.get(&format!("/v3/spaces/{space}")).await.expect(404);
+    assert_eq!(admin.get("/v3/apps").await.names(), [""; 0]);
+    let routes = admin.get("/v3/routes").await;
+    assert_eq!(routes.expect(200)["pagination"]["total_results"], 0);
+}
+
+#[tokio::test]
+async fn in_a_suspended_organisation_only_administrators_change_anything() {
+    let platform = TestPlatform::start().await;
+    let admin = platform.as_admin().await;
+    let manager = platform.as_user("manager", &[RoleKind::OrganizationManager]).await;
+    let user = platform.as_user("ada", &[RoleKind::SpaceAuditor]).await.user_id();
+    let (org, space) = (platform.org.to_string(), platform.space.to_string());
+    let org_path = format!("/v3/organizations/{org}");
+    let space_path = format!("/v3/spaces/{space}");
+    let role = |kind: &str, place: &str, id: &str| json!({ "type": kind, "relationships": { "user": to(&user), place: to(id) } });
+    let domain = json!({ "name": "acme.example", "relationships": { "organization": to(&org) } });
+    let domain = manager.post("/v3/domains", domain).await.guid();
+    let domain_path = format!("/v3/domains/{domain}");
+    let auditor = admin.get("/v3/roles?types=space_auditor").await;
+    let auditor = auditor.body["resources"][0]["guid"].as_str().unwrap().to_owned();
+    admin.patch(&org_path, json!({ "suspended": true })).await.expect(200);
+
+    manager.get(&space_path).await.expect(200);
+    let refused = [
+        manager.post("/v3/spaces", new_space("more", platform.org)).await,
+        manager.patch(&space_path, json!({ "name": "other" })).await,
+        manager.delete(&space_path).await,
+        manager.patch(&org_path, json!({ "name": "other" })).await,
+        manager.post("/v3/roles", role("organization_auditor", "organization", &org)).await,
+        manager.post("/v3/roles", role("space_developer", "space", &space)).await,
+        manager.delete(&format!("/v3/roles/{auditor}")).await,
+        manager.patch(&domain_path, json!({ "metadata": { "labels": { "a": "b" } } })).await,
+        manager.delete(&domain_path).await,
+        manager.patch(&format!("{space_path}/features/ssh"), json!({ "enabled": false })).await,
+    ];
+    for answer in refused {
+        answer.expect(403);
+    }
+    admin.post("/v3/spaces", new_space("more", platform.org)).await.expect(201);
+    admin.patch(&org_path, json!({ "suspended": false })).await.expect(200);
+    manager.patch(&space_path, json!({ "name": "other" })).await.expect(200);
 }

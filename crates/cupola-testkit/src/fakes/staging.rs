@@ -24,6 +24,10 @@ pub struct FakeStager {
     script: Mutex<Script>,
     /// Builds wait while it is true.
     held: watch::Sender<bool>,
+    /// Apps are not forgotten while it is true.
+    remembering: watch::Sender<bool>,
+    /// How many apps were to be forgotten so far.
+    forgotten: watch::Sender<usize>,
 }
 
 struct Script {
@@ -44,7 +48,12 @@ impl FakeStager {
             process_types,
             staged: Vec::new(),
         };
-        Self { script: Mutex::new(script), held: watch::Sender::new(false) }
+        Self {
+            script: Mutex::new(script),
+            held: watch::Sender::new(false),
+            remembering: watch::Sender::new(false),
+            forgotten: watch::Sender::new(0),
+        }
     }
 
     /// A file that the platform has already.
@@ -69,6 +78,17 @@ impl FakeStager {
     /// Lets builds wait, or go on.
     pub fn hold_builds(&self, held: bool) {
         self.held.send_replace(held);
+    }
+
+    /// Lets those wait who want an app forgotten, or go on.
+    pub fn hold_forgetting(&self, held: bool) {
+        self.remembering.send_replace(held);
+    }
+
+    /// Waits until somebody wants an app forgotten.
+    pub async fn asked_to_forget(&self) {
+        let mut forgotten = self.forgotten.subscribe();
+        forgotten.wait_for(|count| *count > 0).await.expect("the stager is there");
     }
 
     /// The builds that were asked for.
@@ -152,7 +172,11 @@ impl Stager for FakeStager {
         })
     }
 
-    async fn forget(&self, _: AppId) {}
+    async fn forget(&self, _: AppId) {
+        self.forgotten.send_modify(|count| *count += 1);
+        let mut remembering = self.remembering.subscribe();
+        let _ = remembering.wait_for(|remembering| !remembering).await;
+    }
 }
 
 fn digest(content: &[u8]) -> LayerDigest {
