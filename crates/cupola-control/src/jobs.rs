@@ -10,10 +10,13 @@ use cupola_domain::{
     },
     jobs::{ApiError, Job, JobState},
 };
-use cupola_ports::store::{self, Query, WriteTx};
+use cupola_ports::store::{self, Lease, Query, WriteTx};
 use serde::{Deserialize, Serialize};
 
 use crate::{Control, ControlError, caller::Caller};
+
+/// A job that the platform itself lets fail is begun this often.
+const ATTEMPTS_MAX: u32 = 5;
 
 /// What a job has to do. The stored form: variants are added, never changed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -87,6 +90,7 @@ impl Control {
             state: JobState::Processing,
             errors: Vec::new(),
             warnings: Vec::new(),
+            failures: 0,
             input,
             created_at: now,
             updated_at: now,
@@ -112,19 +116,23 @@ impl Control {
     }
 
     /// Runs every job that is not at its end, oldest first, and returns how many there were.
-    /// Called by the loop after each commit and once at start.
-    pub async fn run_jobs(&self) -> Result<usize, ControlError> {
+    /// Called by the loop after each commit and once at start. An error is one of the platform
+    /// itself; the job that it ended is begun again by a later call, until it has failed too often.
+    pub async fn run_jobs(&self, lease: Option<&Lease>) -> Result<usize, ControlError> {
         let mut tx = self.read().await?;
         let open = store::list::<Job>(&mut *tx, &Query::by("state", "PROCESSING")).await?.items;
         drop(tx);
         let count = open.len();
+        let mut failed = None;
         for job in open {
-            self.run_job(job).await?;
+            if let Err(error) = self.run_job(job, lease).await {
+                failed = failed.or(Some(error));
+            }
         }
-        Ok(count)
+        failed.map_or(Ok(count), Err)
     }
 
-    async fn run_job(&self, mut job: Job) -> Result<(), ControlError> {
+    async fn run_job(&self, mut job: Job, lease: Option<&Lease>) -> Result<(), ControlError> {
         let outcome = match serde_json::from_value::<StoredInput>(job.input.clone()) {
             Ok(stored) => {
                 let StoredInput { user_id, username, admin, input } = stored;
@@ -135,10 +143,21 @@ impl Control {
                 source: Box::new(source),
             }),
         };
+        let mut failure = None;
         match outcome {
             Ok(warnings) => {
                 job.state = JobState::Complete;
                 job.warnings = warnings;
+            }
+            Err(error @ (ControlError::Store(_) | ControlError::Outside { .. })) => {
+                job.failures += 1;
+                if job.failures >= ATTEMPTS_MAX {
+                    let id = job.id;
+                    tracing::error!(job.id = %id, job.operation, "the job was given up: {error}");
+                    job.state = JobState::Failed;
+                    job.errors = vec![api_error(&error)];
+                }
+                failure = Some(error);
             }
             Err(error) => {
                 tracing::info!(job.id = %job.id, job.operation, "job failed: {error}");
@@ -147,10 +166,10 @@ impl Control {
             }
         }
         job.updated_at = self.ports.clock.now();
-        let mut tx = self.write().await?;
+        let mut tx = self.ports.store.write(lease).await?;
         store::update(&mut *tx, &job).await?;
         tx.commit().await?;
-        Ok(())
+        failure.map_or(Ok(()), Err)
     }
 
     async fn perform(&self, caller: &Caller, input: JobInput) -> Result<Vec<String>, ControlError> {

@@ -45,7 +45,7 @@ impl Loops {
         };
         spawn(Box::pin(instances::run(control.clone(), lease.clone())));
         spawn(Box::pin(staging::run(control.clone(), lease.clone())));
-        spawn(Box::pin(jobs(control.clone())));
+        spawn(Box::pin(jobs(control.clone(), lease.clone())));
         spawn(Box::pin(access_log::run(control.clone())));
         spawn(Box::pin(retention::run(control.clone(), lease)));
         Ok(Self { tasks })
@@ -65,11 +65,11 @@ const AFTER_FAILURE: Duration = Duration::from_secs(1);
 const PERIOD: Duration = Duration::from_secs(5);
 
 /// Runs the jobs of the API.
-async fn jobs(control: Control) {
+async fn jobs(control: Control, lease: Lease) {
     let mut commits = control.ports.store.commits();
     loop {
         commits.mark_unchanged();
-        match control.run_jobs().await {
+        match control.run_jobs(Some(&lease)).await {
             Ok(_) => sleep_until_commit(&mut commits, PERIOD).await,
             Err(error) => rest_after("jobs", &error).await,
         }
@@ -81,7 +81,7 @@ async fn sleep_until_commit(commits: &mut watch::Receiver<u64>, at_most: Duratio
     let _ = tokio::time::timeout(at_most, commits.changed()).await;
 }
 
-/// Says why a pass failed, unless another process leads now, and rests.
+/// Says why a pass failed, and rests.
 async fn rest_after(name: &str, error: &ControlError) {
     tracing::error!(error = error as &dyn std::error::Error, "a pass of the loop `{name}` failed");
     tokio::time::sleep(AFTER_FAILURE).await;

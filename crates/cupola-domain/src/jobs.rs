@@ -29,6 +29,9 @@ pub struct Job {
     pub state: JobState,
     pub errors: Vec<ApiError>,
     pub warnings: Vec<String>,
+    /// How often it was begun and ended by a failure of the platform itself.
+    #[serde(default)]
+    pub failures: u32,
     /// What is needed to go on with it after a restart; its form belongs to the operation.
     pub input: serde_json::Value,
     pub created_at: Timestamp,

@@ -126,7 +126,7 @@ impl TestPlatform {
 
     /// Runs every job that is waiting, as the loop does.
     pub async fn run_jobs(&self) {
-        while self.control.run_jobs().await.expect("jobs can be read") > 0 {}
+        while self.control.run_jobs(None).await.expect("jobs can be read") > 0 {}
     }
 
     /// Nobody: no token is sent.

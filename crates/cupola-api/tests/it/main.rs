@@ -10,6 +10,7 @@ mod deployments;
 mod builds;
 mod empty;
 mod feature_flags;
+mod jobs;
 mod lists;
 mod log_cache;
 mod manifests;
