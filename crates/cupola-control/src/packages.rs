@@ -30,8 +30,7 @@ pub struct NewPackage {
     pub metadata: Metadata,
 }
 
-/// A file that the client asks about or refers to may have at least this many bytes: a smaller one
-/// is sent faster than it is asked about.
+/// A file with fewer bytes is never known: it is sent faster than it is asked about.
 const MATCHED_BYTES_MIN: u64 = 1;
 
 impl Control {
