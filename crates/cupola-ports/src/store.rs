@@ -92,8 +92,20 @@ pub enum Condition {
     Greater(&'static str, i64),
     /// The text column contains this, without regard to the case of ASCII letters.
     Contains(&'static str, String),
+    /// The label with this name, at `metadata.labels` of the body, is as wanted.
+    Label(String, WantedLabel),
     /// One of these holds at least.
     Any(Vec<Condition>),
+}
+
+/// What a label should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WantedLabel {
+    Present,
+    Absent,
+    OneOf(Vec<String>),
+    /// Also a row that has no such label.
+    NoneOf(Vec<String>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

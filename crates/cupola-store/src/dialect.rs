@@ -51,6 +51,36 @@ impl Dialect {
         Expr::cust_with_values(position, [part])
     }
 
+    /// The value of a label, NULL where there is none.
+    pub(crate) fn label(self, name: String) -> Expr {
+        Expr::cust_with_values(self.label_sql(), [name])
+    }
+
+    /// The label has one of the values of a JSON array.
+    pub(crate) fn label_in(self, name: String, list: String) -> Expr {
+        let elements = match self {
+            Self::Sqlite => "SELECT value FROM json_each(?)",
+            Self::Postgres => "SELECT value FROM json_array_elements_text(CAST($2 AS json))",
+        };
+        let label = self.label_sql();
+        Expr::cust_with_values(format!("{label} IN ({elements})"), [name, list])
+    }
+
+    const fn label_sql(self) -> &'static str {
+        match self {
+            Self::Sqlite => {
+                r#"(SELECT value FROM json_each("body", '$.metadata.labels') WHERE key = ?)"#
+            }
+            // A body may have an escaped NUL in any of its texts, with which PostgreSQL can do
+            // nothing: it is left out. A backslash before it that is escaped itself is none.
+            Self::Postgres => {
+                r#"(CAST(CASE WHEN strpos("body", '\u0000') = 0 THEN "body"
+                ELSE regexp_replace("body", '(?<!\\)((?:\\\\)*)\\u0000', '\1', 'g') END AS json)
+                -> 'metadata' -> 'labels' ->> $1)"#
+            }
+        }
+    }
+
     /// Whether a column may hold this text: PostgreSQL knows no NUL, so that no row has one.
     pub(crate) fn can_hold(self, text: &str) -> bool {
         self == Self::Sqlite || !text.contains('\0')

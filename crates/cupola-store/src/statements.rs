@@ -1,7 +1,7 @@
 //! The statements on a table of nouns, built for either database.
 
 use cupola_ports::store::{
-    ColumnKind, Condition as Wanted, Direction, Query as Wish, Row, Table, Value,
+    ColumnKind, Condition as Wanted, Direction, Query as Wish, Row, Table, Value, WantedLabel,
 };
 use sea_query::{
     Alias, Cond, Condition, Expr, ExprTrait, NullOrdering, Order, Query, SelectStatement,
@@ -166,6 +166,7 @@ fn condition(
             Cond::all().add(dialect.contains(column, part.to_ascii_lowercase()))
         }
         Wanted::Contains(..) => never(),
+        Wanted::Label(name, wanted) => label(dialect, name, wanted),
         Wanted::Any(alternatives) if alternatives.is_empty() => never(),
         Wanted::Any(alternatives) => alternatives
             .iter()
@@ -196,6 +197,25 @@ fn one_of(
         any = any.add(Expr::col(column).is_null());
     }
     Ok(any)
+}
+
+fn label(dialect: Dialect, name: &str, wanted: &WantedLabel) -> Condition {
+    let is_possible = dialect.can_hold(name);
+    let one_of = |values: &[String]| {
+        let possible = values.iter().filter(|value| dialect.can_hold(value));
+        let list = possible.map(String::as_str).collect::<serde_json::Value>().to_string();
+        dialect.label_in(name.to_owned(), list)
+    };
+    match wanted {
+        WantedLabel::Present | WantedLabel::OneOf(_) if !is_possible => never(),
+        WantedLabel::Absent | WantedLabel::NoneOf(_) if !is_possible => Cond::all(),
+        WantedLabel::Present => Cond::all().add(dialect.label(name.to_owned()).is_not_null()),
+        WantedLabel::Absent => Cond::all().add(dialect.label(name.to_owned()).is_null()),
+        WantedLabel::OneOf(values) => Cond::all().add(one_of(values)),
+        WantedLabel::NoneOf(values) => {
+            Cond::any().add(one_of(values).not()).add(dialect.label(name.to_owned()).is_null())
+        }
+    }
 }
 
 /// Whether a row can have this value in a column of this kind, NULL aside.

@@ -35,6 +35,7 @@ macro_rules! store_conformance {
             conditions_on_values_treat_null_as_one
             conditions_on_numbers_exclude_their_limit
             conditions_on_text_know_no_case_and_no_wildcards
+            conditions_on_labels_look_into_bodies
             alternatives_are_joined_within_all_conditions
             rows_come_in_the_wanted_order
             equal_rows_come_in_the_order_of_insertion

@@ -6,9 +6,10 @@ use cupola_domain::{apps::App, feature_flags::FeatureFlag, roles::Role, routes::
 
 use super::{ids, insert_all, row, with};
 use crate::store::{
-    Condition::{Any, Contains, Greater, In, IsNull, Less, NotIn},
+    Condition::{Any, Contains, Greater, In, IsNull, Label, Less, NotIn},
     Direction::{Ascending, Descending},
     Noun as _, Page, Query, Row, Store, StoreError, Value,
+    WantedLabel::{Absent, NoneOf, OneOf, Present},
 };
 
 pub async fn a_column_that_does_not_exist_is_an_error(store: Arc<dyn Store>) {
@@ -85,6 +86,44 @@ pub async fn conditions_on_text_know_no_case_and_no_wildcards(store: Arc<dyn Sto
     assert_eq!(found("M%p").await, "");
     assert_eq!(found("nul\0").await, "");
     assert_eq!(found("").await, "a b");
+}
+
+pub async fn conditions_on_labels_look_into_bodies(store: Arc<dyn Store>) {
+    let table = App::TABLE;
+    let labelled = |id, metadata: &str| Row {
+        body: format!("{{\"metadata\":{metadata}}}"),
+        ..row(table, id, 1)
+    };
+    let rows = vec![
+        labelled("a", r#"{"labels":{"env":"prod","acme.example/tier":"1"}}"#),
+        labelled(
+            "b",
+            r#"{"labels":{"env":"test"},"annotations":{"x":"\u0000\u0000 \\u0000 \\\u0000"}}"#,
+        ),
+        labelled("c", r#"{"labels":{}}"#),
+        row(table, "d", 1),
+    ];
+    insert_all(&store, table, rows).await;
+    let found = async |name: &str, wanted| {
+        ids(&store, table, &Query::all().and(Label(name.to_owned(), wanted))).await
+    };
+    let values = |values: &[&str]| values.iter().map(|value| (*value).to_owned()).collect();
+
+    assert_eq!(found("env", Present).await, "a b");
+    assert_eq!(found("env", Absent).await, "c d");
+    assert_eq!(found("env", OneOf(values(&["prod"]))).await, "a");
+    assert_eq!(found("env", OneOf(values(&["nul\0", "test", "prod"]))).await, "a b");
+    assert_eq!(found("env", OneOf(values(&[]))).await, "");
+    assert_eq!(found("env", NoneOf(values(&["prod"]))).await, "b c d");
+    assert_eq!(found("acme.example/tier", OneOf(values(&["1"]))).await, "a");
+    assert_eq!(found("acme", Present).await, "");
+    assert_eq!(found("\" OR 1 = 1 --", Present).await, "");
+    assert_eq!(found("nul\0", OneOf(values(&["1"]))).await, "");
+    assert_eq!(found("nul\0", Absent).await, "a b c d");
+    let page = Query::all().and(Label("env".to_owned(), Present));
+    let page =
+        Query { limit: Some(1), offset: 1, ..page.and(In("id", vec!["a".into(), "b".into()])) };
+    assert_eq!(ids(&store, table, &page).await, "b");
 }
 
 pub async fn alternatives_are_joined_within_all_conditions(store: Arc<dyn Store>) {
