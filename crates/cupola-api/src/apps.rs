@@ -69,7 +69,8 @@ async fn list(
         _ => query,
     };
     let orderable: &[&str] = &["created_at", "updated_at", "name", "state"];
-    let (request, presenter) = query.finish(orderable, ("created_at", Direction::Ascending))?;
+    let (request, presenter) =
+        query.labels()?.finish(orderable, ("created_at", Direction::Ascending))?;
     let page = api.control.list_apps(&caller, &owners, &request).await?;
     let included = included(&api, &caller, &page.items, &include).await?;
     let mut list = presenter.present(&api, page, |app| present::app(&api, &app));

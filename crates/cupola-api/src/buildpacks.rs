@@ -42,6 +42,7 @@ async fn list(
         query = query.and(Condition::In("id", Vec::new()));
     }
     let (request, presenter) = query
+        .labels()?
         .finish(&["created_at", "updated_at", "position"], ("position", Direction::Ascending))?;
     let page = api.control.list_buildpacks(&request).await?;
     Ok(Json(presenter.present(&api, page, |one| present(&api, &one))).into_response())

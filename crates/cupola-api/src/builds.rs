@@ -59,6 +59,7 @@ async fn page(
     let (request, presenter) = query
         .filter("states", "state")
         .filter("package_guids", "package_id")
+        .labels()?
         .finish(orderable, ("created_at", Direction::Ascending))?;
     let page = api.control.list_builds(caller, owners, &request).await?;
     Ok(Json(presenter.present(api, page, |build| present::build(api, &build))).into_response())

@@ -44,6 +44,7 @@ async fn list(
         .filter_lower("names", "name")
         .filter("guids", "id")
         .filter("organization_guids", "owner_id")
+        .labels()?
         .finish(&["created_at", "updated_at", "name"], ("created_at", Direction::Ascending))?;
     let page = api.control.list_domains(&caller, &request).await?;
     Ok(Json(presenter.present(&api, page, |domain| present::domain(&api, &domain))).into_response())
@@ -59,6 +60,7 @@ async fn list_of_org(
         .filter_lower("names", "name")
         .filter("guids", "id")
         .filter("organization_guids", "owner_id")
+        .labels()?
         .finish(&["created_at", "updated_at", "name"], ("created_at", Direction::Ascending))?;
     let page = api.control.list_org_domains(&caller, org, &request).await?;
     Ok(Json(presenter.present(&api, page, |domain| present::domain(&api, &domain))).into_response())

@@ -81,7 +81,8 @@ async fn page(
         _ => query,
     };
     let orderable: &[&str] = &["created_at", "updated_at"];
-    let (request, presenter) = query.finish(orderable, ("created_at", Direction::Ascending))?;
+    let (request, presenter) =
+        query.labels()?.finish(orderable, ("created_at", Direction::Ascending))?;
     let page = api.control.list_droplets(caller, owners, &request).await?;
     let present = |droplet| {
         present::droplet(api, &ShownDroplet { droplet, shows_commands: false }, "IN LISTS")

@@ -1,5 +1,7 @@
 //! Lists: query parameters in, pages with links out.
 
+pub(crate) mod labels;
+
 use axum::{
     Json,
     extract::FromRequestParts,
@@ -67,6 +69,19 @@ impl ListQuery {
     pub(crate) fn and(mut self, condition: Condition) -> Self {
         self.conditions.push(condition);
         self
+    }
+
+    /// Keeps only rows with the labels that the selector asks for, if there is one.
+    pub(crate) fn labels(mut self) -> Result<Self, ApiFailure> {
+        let conditions = self.take_labels()?;
+        self.conditions.extend(conditions);
+        Ok(self)
+    }
+
+    /// Removes and returns the conditions of the label selector.
+    pub(crate) fn take_labels(&mut self) -> Result<Vec<Condition>, ApiFailure> {
+        let selector = self.take("label_selector");
+        Ok(selector.map_or(Ok(Vec::new()), |selector| labels::conditions(&selector))?)
     }
 
     /// Removes and returns the spaces and organisations that the list is asked for.

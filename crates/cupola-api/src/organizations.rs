@@ -50,6 +50,7 @@ async fn list(
     let (request, presenter) = query
         .filter_lower("names", "name_lower")
         .filter("guids", "id")
+        .labels()?
         .finish(&["created_at", "updated_at", "name"], ("created_at", Direction::Ascending))?;
     let page = api.control.list_orgs(&caller, &request).await?;
     Ok(Json(presenter.present(&api, page, |org| present::org(&api, &org))).into_response())

@@ -75,7 +75,8 @@ async fn page(
         _ => query,
     };
     let orderable: &[&str] = &["created_at", "updated_at"];
-    let (request, presenter) = query.finish(orderable, ("created_at", Direction::Ascending))?;
+    let (request, presenter) =
+        query.labels()?.finish(orderable, ("created_at", Direction::Ascending))?;
     let page = api.control.list_packages(caller, owners, &request).await?;
     Ok(Json(presenter.present(api, page, |package| present::package(api, &package)))
         .into_response())

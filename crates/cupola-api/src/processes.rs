@@ -100,8 +100,10 @@ async fn page(
         return Err(ControlError::BadQuery(detail).into());
     }
     let orderable: &[&str] = &["created_at", "updated_at"];
-    let (request, presenter) =
-        query.filter("types", "kind").finish(orderable, ("created_at", Direction::Ascending))?;
+    let (request, presenter) = query
+        .filter("types", "kind")
+        .labels()?
+        .finish(orderable, ("created_at", Direction::Ascending))?;
     let page = api.control.list_processes(caller, owners, &request).await?;
     let mut embedded =
         if embeds.is_empty() { None } else { Some(api.control.instances_of(&page.items).await?) };

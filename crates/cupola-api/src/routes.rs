@@ -51,7 +51,7 @@ async fn list(
     let filter = RouteFilter { owners: query.take_owners(), apps: query.take_list("app_guids") };
     let (query, include) = common(query)?;
     let query = query.filter("guids", "id");
-    let (request, presenter) = query.finish(ORDERABLE, DEFAULT_ORDER)?;
+    let (request, presenter) = query.labels()?.finish(ORDERABLE, DEFAULT_ORDER)?;
     let page = api.control.list_routes(&caller, &filter, &request).await?;
     written(&api, &caller, page, &presenter, &include).await
 }
@@ -63,7 +63,7 @@ async fn list_of_app(
     query: ListQuery,
 ) -> Result<Response, ApiFailure> {
     let (query, include) = common(query)?;
-    let (request, presenter) = query.finish(ORDERABLE, DEFAULT_ORDER)?;
+    let (request, presenter) = query.labels()?.finish(ORDERABLE, DEFAULT_ORDER)?;
     let page = api.control.list_app_routes(&caller, app, &request).await?;
     written(&api, &caller, page, &presenter, &include).await
 }

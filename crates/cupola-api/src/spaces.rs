@@ -54,6 +54,7 @@ async fn list(
         .filter_lower("names", "name_lower")
         .filter("guids", "id")
         .filter("organization_guids", "org_id")
+        .labels()?
         .finish(&["created_at", "updated_at", "name"], ("created_at", Direction::Ascending))?;
     let page = api.control.list_spaces(&caller, &request).await?;
     let org_ids: Vec<OrgId> = page.items.iter().map(|space| space.org_id).collect();

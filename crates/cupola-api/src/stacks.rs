@@ -14,7 +14,7 @@ use crate::{
     Api,
     error::ApiFailure,
     extract::{Authenticated, Guid},
-    list::ListQuery,
+    list::{ListQuery, labels},
 };
 
 /// A stack is no row yet, so that its id and times are fixed.
@@ -34,12 +34,14 @@ async fn list(
 ) -> Result<Response, ApiFailure> {
     let names = query.take_list("names");
     let guids = query.take_list("guids");
+    let labels = query.take_labels()?;
     let is_default = query.take("default").is_none_or(|text| text == "true");
     let (request, presenter) = query
         .finish(&["created_at", "updated_at", "name"], ("created_at", Direction::Ascending))?;
     let stack = stack(&api);
     let is_wanted = names.is_none_or(|names| names.contains(&stack.name))
         && guids.is_none_or(|guids| guids.contains(&stack.guid))
+        && labels::select_unlabelled(&labels)
         && is_default;
     let page: Page<Stack> = request.cut(is_wanted.then_some(stack).into_iter().collect());
     Ok(Json(presenter.present(&api, page, |stack| stack)).into_response())

@@ -70,8 +70,9 @@ async fn page(
     if let Some(limit) = limited_to {
         query = query.and(limit);
     }
-    let (request, presenter) =
-        query.finish(&["created_at", "updated_at"], ("created_at", Direction::Ascending))?;
+    let (request, presenter) = query
+        .labels()?
+        .finish(&["created_at", "updated_at"], ("created_at", Direction::Ascending))?;
     let page = api.control.list_users(caller, &request).await?;
     Ok(Json(presenter.present(api, page, |user| present::user(api, &user))).into_response())
 }

@@ -5,6 +5,8 @@ use std::time::Duration;
 use cupola_testkit::{TestPlatform, http::Client};
 use serde_json::json;
 
+use crate::push::to;
+
 /// Three more organisations, a second apart.
 async fn with_organisations(platform: &TestPlatform) -> Client<'_> {
     let admin = platform.as_admin().await;
@@ -87,4 +89,91 @@ async fn parameters_that_mean_nothing_are_refused() {
     for query in ["page=0", "page=x", "per_page=0", "per_page=5001"] {
         admin.get(&format!("/v3/organizations?{query}")).await.expect(400);
     }
+}
+
+#[tokio::test]
+async fn labels_select_what_is_listed() {
+    let platform = TestPlatform::start().await;
+    let admin = platform.as_admin().await;
+    for (name, labels) in [
+        ("shop", json!({ "env": "prod", "acme.example/tier": "web" })),
+        ("test", json!({ "env": "test" })),
+        ("old", json!({})),
+    ] {
+        let relationships = json!({ "space": to(&platform.space.to_string()) });
+        let metadata = json!({ "labels": labels });
+        let body = json!({ "name": name, "relationships": relationships, "metadata": metadata });
+        admin.post("/v3/apps", body).await.expect(201);
+    }
+    let names = async |selector: &str| {
+        let list = admin.get(&format!("/v3/apps?label_selector={selector}")).await;
+        list.names().join(" ")
+    };
+
+    // As `cf apps --labels` sends them.
+    assert_eq!(names("env%3Dprod").await, "shop");
+    assert_eq!(names("env%3D%3Dtest").await, "test");
+    assert_eq!(names("env%21%3Dprod").await, "test old");
+    assert_eq!(names("env+in+%28prod%2Ctest%29").await, "shop test");
+    assert_eq!(names("env+notin+%28prod%2Ctest%29").await, "old");
+    assert_eq!(names("acme.example%2Ftier").await, "shop");
+    assert_eq!(names("%21env").await, "old");
+    assert_eq!(names("env%2Cenv%21%3Dtest").await, "shop");
+    let page = admin.get("/v3/apps?label_selector=env&per_page=1&page=2").await;
+    assert_eq!(page.names(), ["test"]);
+    assert_eq!(page.body["pagination"]["total_results"], 2);
+    let refused = admin.get("/v3/apps?label_selector=env%3D").await;
+    let detail = "The query parameter is invalid: Invalid label_selector value";
+    assert_eq!(refused.detail(400), detail);
+}
+
+#[tokio::test]
+async fn every_list_of_things_with_labels_takes_a_selector() {
+    let platform = TestPlatform::start().await;
+    let admin = platform.as_admin().await;
+    let (org, space) = (platform.org.to_string(), platform.space.to_string());
+    let domain = admin.get("/v3/domains").await.body["resources"][0]["guid"].clone();
+    let domain = domain.as_str().unwrap();
+    let app = json!({ "name": "shop", "relationships": { "space": to(&space) } });
+    let app = admin.post("/v3/apps", app).await.guid();
+    let package = json!({ "type": "bits", "relationships": { "app": to(&app) } });
+    let package = admin.post("/v3/packages", package).await.guid();
+    let route =
+        json!({ "host": "shop", "relationships": { "space": to(&space), "domain": to(domain) } });
+    let route = admin.post("/v3/routes", route).await.guid();
+
+    for path in [
+        format!("/v3/organizations/{org}"),
+        format!("/v3/spaces/{space}"),
+        format!("/v3/domains/{domain}"),
+        format!("/v3/apps/{app}"),
+        format!("/v3/packages/{package}"),
+        format!("/v3/routes/{route}"),
+        format!("/v3/processes/{app}"),
+        format!("/v3/users/{}", admin.user_id()),
+    ] {
+        let labels = json!({ "metadata": { "labels": { "env": "prod" } } });
+        admin.patch(&path, labels).await.expect(200);
+        let (list, _) = path.rsplit_once('/').unwrap();
+        let total = async |selector: &str| {
+            let found = admin.get(&format!("{list}?label_selector={selector}")).await;
+            found.expect(200)["pagination"]["total_results"].as_u64().unwrap()
+        };
+        assert_eq!(total("env%3Dprod").await, 1, "{path}");
+        assert_eq!(total("env%3Dtest").await, 0, "{path}");
+    }
+    let nested = [
+        format!("/v3/organizations/{org}/domains"),
+        format!("/v3/apps/{app}/packages"),
+        format!("/v3/apps/{app}/processes"),
+    ];
+    for list in nested {
+        let found = admin.get(&format!("{list}?label_selector=env")).await;
+        assert_eq!(found.expect(200)["pagination"]["total_results"], 1, "{list}");
+    }
+    for list in ["builds", "droplets", "buildpacks", "stacks"] {
+        let found = admin.get(&format!("/v3/{list}?label_selector=env")).await;
+        assert_eq!(found.expect(200)["pagination"]["total_results"], 0, "{list}");
+    }
+    assert_eq!(admin.get("/v3/stacks?label_selector=%21env").await.names(), ["host"]);
 }
