@@ -69,6 +69,10 @@ fn cf_app_gets_variables_checks_labels_and_tells_events_and_logs() {
     cf.is_refused("set-health-check notes http --endpoint nonsense");
     cf.types("set-label app notes team=blue tier=one").says("OK");
     cf.types("labels app notes").says("team").says("blue");
+    let selected = cf.run(&["apps", "--labels", "team in (blue,red),!legacy"]);
+    assert_eq!(selected.code, Some(0), "{selected}");
+    selected.says("notes");
+    cf.types("apps --labels team!=blue").does_not_say("notes");
     cf.types("unset-label app notes tier").says("OK");
     cf.types("labels app notes").does_not_say("tier");
 
