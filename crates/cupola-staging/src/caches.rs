@@ -1,20 +1,25 @@
 //! What builds of an app keep for the next one: a folder per app, bounded in size.
 
+pub(crate) mod tree;
+
 use std::{
     collections::HashSet,
     fs::{self, Permissions},
     io,
-    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
-    path::{Path, PathBuf},
+    os::unix::fs::PermissionsExt as _,
+    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use cupola_domain::ids::AppId;
+use tracing::warn;
 
 /// After this many failed builds in a row the next one starts without a cache, in case that is why.
 const FAILURES_MAX: u32 = 2;
 const FAILURES_NAME: &str = "failures";
 const STACK_NAME: &str = "stack";
+/// Marks a cache that is to be removed once the build that uses it has ended.
+const DOOMED_NAME: &str = "doomed";
 
 #[derive(Debug)]
 pub(crate) struct Caches {
@@ -44,8 +49,9 @@ impl Caches {
         let folder = self.dir.join(app_id.to_string());
         let lease = Lease { app_id, folder, busy: Arc::clone(&self.busy) };
         let stack = lease.folder.join(STACK_NAME);
+        let is_doomed = lease.folder.join(DOOMED_NAME).exists();
         let is_of_stack = fs::read(&stack).is_ok_and(|known| known == stack_digest.as_bytes());
-        if !is_of_stack || lease.failures() >= FAILURES_MAX {
+        if is_doomed || !is_of_stack || lease.failures() >= FAILURES_MAX {
             lease.clear()?;
         }
         fs::create_dir_all(lease.path())?;
@@ -54,8 +60,32 @@ impl Caches {
         Ok(Some(lease))
     }
 
+    /// Removes the cache of an app: now, or when the build that uses it gives it back.
     pub(crate) fn remove(&self, app_id: AppId) -> io::Result<()> {
-        remove_if_there(&self.dir.join(app_id.to_string()))
+        let folder = self.dir.join(app_id.to_string());
+        {
+            let mut busy = locked(&self.busy);
+            if busy.contains(&app_id) {
+                fs::create_dir_all(&folder)?;
+                return fs::write(folder.join(DOOMED_NAME), "");
+            }
+            busy.insert(app_id);
+        }
+        let lease = Lease { app_id, folder, busy: Arc::clone(&self.busy) };
+        lease.clear()
+    }
+
+    /// Removes what was to be removed when the process that used it ended.
+    pub(crate) fn remove_doomed(&self) {
+        for entry in fs::read_dir(&self.dir).into_iter().flatten().flatten() {
+            let folder = entry.path();
+            if folder.join(DOOMED_NAME).exists()
+                && let Err(error) = tree::remove(&folder)
+            {
+                let path = folder.display();
+                warn!(%error, "the build cache {path} of a deleted app could not be removed");
+            }
+        }
     }
 }
 
@@ -65,7 +95,7 @@ impl Lease {
     }
 
     pub(crate) fn clear(&self) -> io::Result<()> {
-        remove_if_there(&self.folder)
+        tree::remove(&self.folder)
     }
 
     /// Remembers how the build ended, for the next one.
@@ -89,35 +119,25 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        locked(&self.busy).remove(&self.app_id);
-    }
-}
-
-/// Whether a tree takes more than that much disk. Stops counting once it does.
-pub(crate) fn exceeds(folder: &Path, bytes_max: u64) -> bool {
-    let mut left = bytes_max;
-    let mut ahead = vec![folder.to_owned()];
-    while let Some(folder) = ahead.pop() {
-        let Ok(entries) = fs::read_dir(&folder) else { continue };
-        for entry in entries.flatten() {
-            // A build may be removing files at the same time.
-            let Ok(metadata) = entry.metadata() else { continue };
-            match left.checked_sub(metadata.blocks() * 512) {
-                Some(rest) => left = rest,
-                None => return true,
-            }
-            if metadata.is_dir() {
-                ahead.push(entry.path());
-            }
+        let (app_id, busy) = (self.app_id, Arc::clone(&self.busy));
+        let folder = std::mem::take(&mut self.folder);
+        let mut held = locked(&busy);
+        if !folder.join(DOOMED_NAME).exists() {
+            held.remove(&app_id);
+            return;
         }
-    }
-    false
-}
-
-fn remove_if_there(path: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(path) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
-        _ => Ok(()),
+        drop(held);
+        // Still busy until it is gone, so that no build gets a cache that is being removed.
+        let remove = move || {
+            if let Err(error) = tree::remove(&folder) {
+                warn!(app.id = %app_id, %error, "the build cache of app {app_id} could not be removed");
+            }
+            locked(&busy).remove(&app_id);
+        };
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn_blocking(remove)),
+            Err(_) => remove(),
+        }
     }
 }
 
@@ -181,12 +201,31 @@ mod tests {
     }
 
     #[test]
-    fn size_is_compared_with_the_bound() {
+    fn a_cache_in_use_is_removed_when_the_build_gives_it_back() {
         let dir = tempfile::tempdir().unwrap();
-        fs::create_dir(dir.path().join("a")).unwrap();
-        fs::write(dir.path().join("a/b"), vec![1; 64 << 10]).unwrap();
+        let caches = Caches::new(dir.path().to_owned());
+        let app_id = AppId::random();
+        let lease = caches.lease(app_id, "stack").unwrap().unwrap();
 
-        assert!(exceeds(dir.path(), 32 << 10));
-        assert!(!exceeds(dir.path(), 1 << 20));
+        caches.remove(app_id).unwrap();
+        let is_kept_while_used = lease.path().exists();
+        drop(lease);
+
+        assert!(is_kept_while_used);
+        assert!(!dir.path().join(app_id.to_string()).exists());
+    }
+
+    #[test]
+    fn a_cache_whose_build_never_gave_it_back_is_removed_at_the_next_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let caches = Caches::new(dir.path().to_owned());
+        let app_id = AppId::random();
+        let lease = caches.lease(app_id, "stack").unwrap().unwrap();
+        caches.remove(app_id).unwrap();
+        std::mem::forget(lease);
+
+        Caches::new(dir.path().to_owned()).remove_doomed();
+
+        assert!(!dir.path().join(app_id.to_string()).exists());
     }
 }

@@ -80,6 +80,7 @@ impl BuildpackStager {
         write_host_files(&config.host_environment, &host_files)
             .map_err(failed("write the registries' settings to", &host_files))?;
         let caches = Arc::new(Caches::new(config.caches_dir.clone()));
+        caches.remove_doomed();
         Ok(Self { config, sandbox, layers, blobs, clock, caches, buildpacks, host_files })
     }
 }

@@ -11,7 +11,7 @@ use super::{
     scratch::{self, Scratch},
     staging_log::StagingLog,
 };
-use crate::caches::{self, Lease};
+use crate::caches::{Lease, tree};
 
 const CHECK_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -59,7 +59,7 @@ async fn watch_cache(cache: PathBuf, bytes_max: u64, full: watch::Sender<bool>) 
     loop {
         tokio::time::sleep(CHECK_INTERVAL).await;
         let cache = cache.clone();
-        let exceeds = tokio::task::spawn_blocking(move || caches::exceeds(&cache, bytes_max));
+        let exceeds = tokio::task::spawn_blocking(move || tree::exceeds(&cache, bytes_max));
         if exceeds.await.unwrap_or(false) {
             full.send_replace(true);
             return;
@@ -96,7 +96,7 @@ impl BuildpackStager {
         // A cancelled build says nothing about its cache.
         let is_noted = exit != SandboxExit::Cancelled;
         let settled = tokio::task::spawn_blocking(move || {
-            let is_dropped = caches::exceeds(&lease.path(), bytes_max);
+            let is_dropped = tree::exceeds(&lease.path(), bytes_max);
             if is_dropped {
                 lease.clear()?;
             }
@@ -107,8 +107,9 @@ impl BuildpackStager {
         });
         match settled.await.map_err(io::Error::other).flatten() {
             Ok(true) => log.say(&format!(
-                "The build cache was dropped because it is larger than {} MiB; the next build starts without it",
-                bytes_max >> 20
+                "The build cache was dropped because it is larger than {} MiB or deeper than {} folders; the next build starts without it",
+                bytes_max >> 20,
+                tree::DEPTH_MAX
             )),
             Ok(false) => {}
             Err(error) => warn!(%error, "a build cache could not be looked after"),

@@ -7,6 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::caches::tree;
+
 /// A folder that is removed when it is dropped.
 #[derive(Debug)]
 pub(super) struct Scratch {
@@ -17,10 +19,8 @@ impl Scratch {
     pub(super) fn new(dir: &Path, name: &str) -> io::Result<Self> {
         let path = dir.join(name);
         // One of that name may be left of a sandbox whose future was dropped half-way.
-        match fs::remove_dir_all(&path) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-            _ => open_folder(&path)?,
-        }
+        tree::remove(&path)?;
+        open_folder(&path)?;
         Ok(Self { path })
     }
 
@@ -34,7 +34,7 @@ impl Drop for Scratch {
         let path = std::mem::take(&mut self.path);
         let remove = move || {
             // What is left is removed at the next start.
-            let _ = fs::remove_dir_all(path);
+            let _ = tree::remove(&path);
         };
         match tokio::runtime::Handle::try_current() {
             Ok(runtime) => drop(runtime.spawn_blocking(remove)),
@@ -44,10 +44,8 @@ impl Drop for Scratch {
 }
 
 pub(super) fn empty(dir: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(dir) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
-        _ => fs::create_dir_all(dir),
-    }
+    tree::remove(dir)?;
+    fs::create_dir_all(dir)
 }
 
 /// Makes a folder that users inside a sandbox can look into.

@@ -9,6 +9,7 @@ use cupola_ports::{
 
 use crate::{
     buildpacks::{UnusableBuildpack, without_password},
+    caches::tree,
     orders::{BuildOutcome, BuildStep, Shortage},
 };
 
@@ -120,7 +121,8 @@ pub(super) fn cache_full(limit_mib: u64) -> StagingFailure {
     failure(
         StagingErrorKind::InsufficientResources,
         format!(
-            "The build wrote more than {limit_mib} MiB to its cache, which was removed. Download less, then push again"
+            "The build wrote more than {limit_mib} MiB to its cache, or folders deeper than {} levels; the cache was removed. Keep less in it, then push again",
+            tree::DEPTH_MAX
         ),
     )
 }
