@@ -75,7 +75,7 @@ fn make_file_system(path: &Path, disk_mib: u32, root: u32) -> Result<(), Runtime
 }
 
 /// Copies what is not a hole.
-fn copy_sparse(source: &Path, target: &Path) -> io::Result<()> {
+pub(crate) fn copy_sparse(source: &Path, target: &Path) -> io::Result<()> {
     let source = File::open(source)?;
     let target = File::create(target)?;
     let length = source.metadata()?.len();

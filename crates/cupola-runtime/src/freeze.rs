@@ -15,7 +15,7 @@ use std::{
     io::{self, Read, Write},
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
-        unix::ffi::OsStrExt,
+        unix::{ffi::OsStrExt, fs::FileExt},
     },
     path::{Path, PathBuf},
 };
@@ -268,8 +268,10 @@ impl Copy {
             OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let target = File::from(openat(place.target, place.name, write, Mode::from(0o600))?);
         let mut header = self.header(EntryType::Regular, stat, size);
-        let both = Tee { source: source.take(size), target: &target };
-        self.tar.append_data(&mut header, place.path, both)?;
+        let mut both = Tee { source: source.take(size), target: &target, at: 0 };
+        self.tar.append_data(&mut header, place.path, &mut both)?;
+        // What ends in a hole is as long as its source.
+        target.set_len(both.at)?;
         fchmod(&target, mode_of(stat))?;
         self.own(place, stat)?;
         Ok(())
@@ -414,23 +416,50 @@ impl Write for Hasher {
     }
 }
 
-/// Writes what is read from `source` to `target`.
+/// Writes what is read from `source` to `target`. Zeros become holes: a build can write a file that
+/// is larger than its disk, and the copy must not take more of the host's than the original did.
 struct Tee<'a> {
     source: io::Take<File>,
     target: &'a File,
+    at: u64,
 }
 
 impl Read for Tee<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.source.read(buffer)?;
-        self.target.write_all(&buffer[..count])?;
+        let bytes = &buffer[..count];
+        if bytes.iter().any(|byte| *byte != 0) {
+            self.target.write_all_at(bytes, self.at)?;
+        }
+        self.at += count as u64;
         Ok(count)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::{fs, os::unix::fs::MetadataExt};
+
     use super::*;
+
+    #[test]
+    fn a_file_with_holes_stays_one() {
+        let folder = tempfile::TempDir::new().unwrap();
+        fs::create_dir(folder.path().join("tree")).unwrap();
+        let source = File::create(folder.path().join("tree/file")).unwrap();
+        source.write_all_at(b"start", 0).unwrap();
+        source.write_all_at(b"middle", 8 << 20).unwrap();
+        source.set_len(32 << 20).unwrap();
+        let root = File::open(folder.path().join("tree")).unwrap();
+        let into = folder.path().join("copy");
+
+        let frozen = freeze(root.as_fd(), &["/".to_owned()], &into, 0, 1 << 30).unwrap();
+
+        assert_eq!(frozen.bytes, 32 << 20);
+        let (source, copy) = (folder.path().join("tree/file"), into.join("file"));
+        assert_eq!(fs::read(&source).unwrap(), fs::read(&copy).unwrap());
+        assert!(fs::metadata(&copy).unwrap().blocks() * 512 < 1 << 20);
+    }
 
     #[test]
     fn a_selected_folder_includes_the_ones_named_below_it() {

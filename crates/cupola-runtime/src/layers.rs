@@ -25,6 +25,7 @@ use rustix::fs::OFlags;
 
 use crate::{
     config::Paths,
+    disks,
     error::{Doing, RuntimeError},
     freeze,
     records::{self, LayerRecord},
@@ -267,7 +268,7 @@ fn copy_shifted(source: &Path, target: &Path, uid_base: u32) -> io::Result<()> {
             copy_shifted(&entry.path(), &target.join(entry.file_name()), uid_base)?;
         }
     } else if metadata.is_file() {
-        fs::copy(source, target)?;
+        disks::copy_sparse(source, target)?;
     } else {
         return Ok(());
     }

@@ -34,6 +34,8 @@ const SHARES_OF_100: u64 = 128;
 /// Above it lines are lost and counted: a program that floods its output slows down nobody else.
 const OUTPUT_BYTES_PER_S_MAX: i64 = 1 << 20;
 const HANDED_BACK: &str = "handed-back";
+/// Enough for the largest trees on a slow disk; hashing takes seconds for each gibibyte.
+const FREEZE_TIME_MAX: Duration = Duration::from_secs(300);
 
 /// The `Sandbox` port on this host.
 #[derive(Clone, Debug)]
@@ -63,9 +65,9 @@ impl Sandbox for NativeSandbox {
         cancel: watch::Receiver<bool>,
     ) -> Result<SandboxOutcome, SandboxError> {
         let inner = self.runtime.inner.clone();
-        let mut remains = Remains { inner: inner.clone(), id: spec.id.clone(), slot: None };
+        let mut remains = Remains::of(inner.clone(), spec.id.clone());
         let outcome = run(&inner, &spec, output, cancel, &mut remains).await;
-        remains.remove().await;
+        remains.removal().await;
         outcome
     }
 }
@@ -92,7 +94,7 @@ async fn run(
     let mut frozen = Vec::new();
     if is_good {
         for freeze in &spec.freeze {
-            frozen.push(keep(inner, &mut shim, spec, freeze).await?);
+            frozen.push(keep(&mut shim, spec, freeze, remains).await?);
         }
     }
     let _ = shim.send(&Request::Quit).await;
@@ -220,46 +222,39 @@ async fn hand_back(
 
 /// Freezes trees of the ended container as a layer.
 async fn keep(
-    inner: &Inner,
     shim: &mut ShimClient,
     spec: &SandboxSpec,
     freeze: &Freeze,
+    remains: &mut Remains,
 ) -> Result<FrozenLayer, RuntimeError> {
-    let store = inner.layers.clone();
+    let store = remains.inner.layers.clone();
     let into = store.new_unfinished()?;
-    // Files with holes can be larger than the disk that they are on.
-    let bytes_max = (u64::from(spec.limits.disk_mib) << 20) * 4 + (1 << 32);
+    remains.unfinished.push(into.clone());
+    // Files with holes can be larger than the disk that they are on. Their zeros take time to hash
+    // though they take no room, so not by much.
+    let bytes_max = (u64::from(spec.limits.disk_mib) << 20) * 2;
     let request = Request::Freeze { paths: freeze.paths.clone(), into: into.clone(), bytes_max };
-    match ask(shim, &request).await {
-        Ok(Event::Frozen { digest, bytes, entries }) => {
+    let asked = timeout(FREEZE_TIME_MAX, ask(shim, &request));
+    match asked.await.doing(|| "freeze what a sandbox wrote".to_owned())?? {
+        Event::Frozen { digest, bytes, entries } => {
             let record = LayerRecord { version: records::VERSION, digest, bytes, entries };
             let name = freeze.name.clone();
             let kept = blocking(move || store.finish(name, &into, &record)).await;
             // Soon durable, and nobody waits for it: other writers may have left much to do.
-            let store = inner.layers.clone();
+            let store = remains.inner.layers.clone();
             tokio::task::spawn_blocking(move || store.sync());
             kept
         }
-        other => {
-            let _ = blocking(move || {
-                let _ = fs::remove_dir_all(&into);
-                Ok(())
-            })
-            .await;
-            Err(match other {
-                Ok(Event::Failed { too_large: true, .. }) => {
-                    RuntimeError::TreeTooLarge { limit_mib: spec.limits.disk_mib.into() }
-                }
-                Ok(Event::Failed { detail, .. }) => {
-                    RuntimeError::Format { what: format!("what `{}` wrote", freeze.name), detail }
-                }
-                Ok(_) => RuntimeError::Format {
-                    what: "the answer of a shim".to_owned(),
-                    detail: "unexpected".to_owned(),
-                },
-                Err(error) => error,
-            })
+        Event::Failed { too_large: true, .. } => {
+            Err(RuntimeError::TreeTooLarge { limit_mib: spec.limits.disk_mib.into() })
         }
+        Event::Failed { detail, .. } => {
+            Err(RuntimeError::Format { what: format!("what `{}` wrote", freeze.name), detail })
+        }
+        _ => Err(RuntimeError::Format {
+            what: "the answer of a shim".to_owned(),
+            detail: "unexpected".to_owned(),
+        }),
     }
 }
 
@@ -297,24 +292,34 @@ struct Remains {
     inner: Arc<Inner>,
     id: String,
     slot: Option<Slot>,
+    /// Folders in which layers were being made. Those that were finished are elsewhere by now.
+    unfinished: Vec<PathBuf>,
 }
 
 impl Remains {
-    async fn remove(mut self) {
-        remove(self.inner.clone(), self.id.clone(), self.slot.take()).await;
+    fn of(inner: Arc<Inner>, id: String) -> Self {
+        Self { inner, id, slot: None, unfinished: Vec::new() }
+    }
+
+    fn removal(&mut self) -> impl Future<Output = ()> + use<> {
+        let (inner, id) = (self.inner.clone(), self.id.clone());
+        let (slot, unfinished) = (self.slot.take(), std::mem::take(&mut self.unfinished));
+        remove(inner, id, slot, unfinished)
     }
 }
 
 impl Drop for Remains {
     fn drop(&mut self) {
-        let Some(slot) = self.slot.take() else { return };
+        if self.slot.is_none() {
+            return;
+        }
         if let Ok(handle) = tokio::runtime::Handle::try_current() {
-            handle.spawn(remove(self.inner.clone(), self.id.clone(), Some(slot)));
+            handle.spawn(self.removal());
         }
     }
 }
 
-async fn remove(inner: Arc<Inner>, id: String, slot: Option<Slot>) {
+async fn remove(inner: Arc<Inner>, id: String, slot: Option<Slot>, unfinished: Vec<PathBuf>) {
     let Some(slot) = slot else { return };
     let folder = inner.paths.instance(&id);
     // A shim that was told to quit closes its connection when it is gone.
@@ -336,6 +341,10 @@ async fn remove(inner: Arc<Inner>, id: String, slot: Option<Slot>) {
     let _ = blocking(move || {
         teardown::end_now(&for_files.oci.program, &for_files.paths, &folder);
         for_files.remove_container(&id);
+        // Only now: the shim may have been writing there until it was ended.
+        for folder in unfinished {
+            let _ = fs::remove_dir_all(folder);
+        }
         Ok(())
     })
     .await;
