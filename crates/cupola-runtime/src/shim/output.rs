@@ -14,6 +14,10 @@ use crate::protocol::{Event, Loss, Message};
 /// Longer lines are cut into pieces of this size.
 const LINE_BYTES_MAX: usize = 60 * 1024;
 
+/// What a line costs beside its text: time, source and index are kept with each. Without it, empty
+/// lines would be nearly free, and a limit of a mebibyte would let a million of them through.
+const LINE_BYTES_EXTRA: usize = 100;
+
 /// Cuts a stream of bytes into lines.
 #[derive(Debug, Default)]
 pub(super) struct Lines {
@@ -53,7 +57,7 @@ impl Lines {
     }
 }
 
-/// Lets through so many bytes per second, and one second's worth at once.
+/// Lets through lines of so many bytes per second, and one second's worth at once.
 #[derive(Debug)]
 pub(super) struct RateLimit {
     /// None is unlimited.
@@ -71,13 +75,14 @@ impl RateLimit {
         Self { bytes_per_s, tokens: bytes_per_s.unwrap_or(0.0), filled: now }
     }
 
+    /// Whether a line with so many bytes of text may pass.
     pub(super) fn allows(&mut self, bytes: usize, now: Instant) -> bool {
         let Some(rate) = self.bytes_per_s else { return true };
         let since = now.saturating_duration_since(self.filled).as_secs_f64();
         self.tokens = (self.tokens + since * rate).min(rate);
         self.filled = now;
         #[expect(clippy::cast_precision_loss, reason = "a line is far smaller than 2^52 bytes")]
-        let bytes = bytes as f64;
+        let bytes = bytes.saturating_add(LINE_BYTES_EXTRA) as f64;
         // A line larger than a whole second's worth would otherwise never pass.
         if rate > 0.0 && (bytes <= self.tokens || self.tokens >= rate) {
             self.tokens -= bytes;
@@ -223,11 +228,21 @@ mod tests {
     #[test]
     fn the_rate_limit_lets_a_second_through_and_refills() {
         let start = Instant::now();
-        let mut limit = RateLimit::new(100, start);
+        let mut limit = RateLimit::new(1000, start);
 
-        assert!(limit.allows(60, start));
-        assert!(!limit.allows(60, start));
-        assert!(limit.allows(60, start + Duration::from_millis(300)));
+        assert!(limit.allows(500, start));
+        assert!(!limit.allows(500, start));
+        assert!(limit.allows(500, start + Duration::from_millis(300)));
+    }
+
+    #[test]
+    fn empty_lines_are_not_free() {
+        let start = Instant::now();
+        let mut limit = RateLimit::new(1000, start);
+
+        let passed = (0..1000).filter(|_| limit.allows(0, start)).count();
+
+        assert_eq!(passed, 10);
     }
 
     #[test]

@@ -167,7 +167,7 @@ impl Watcher {
         let Self { lines, buffer, rate, spool, over_rate, clients, .. } = self;
         let (at, now, keep) = (time_now(), Instant::now(), clients.in_flight());
         lines[stream].push(&buffer[..count], |text| {
-            if rate.allows(text.len() + 1, now) {
+            if rate.allows(text.len(), now) {
                 spool.push(&output::line(at, stream == 1, text), keep);
             } else {
                 over_rate.count();

@@ -230,7 +230,7 @@ async fn output_over_the_rate_limit_is_dropped_and_counted() {
 
     let lines = host.lines.of("APP/PROC/WEB");
     let kept = lines.iter().filter(|line| line.starts_with("line ")).count() as u64;
-    assert!((50..2000).contains(&kept), "{kept}");
+    assert!((5..500).contains(&kept), "{kept}");
     assert_eq!(kept + host.lines.lost_count(), 10_000);
     assert!(lines.iter().any(|line| line.contains("log rate limit of 1000 bytes/s")));
 }
