@@ -47,6 +47,9 @@ pub struct RuntimeConfig {
     pub slots_ready: usize,
     pub pids_max: u32,
     pub open_files_max: u64,
+    /// Connections to elsewhere that an instance or a build may have in the kernel's table, in which
+    /// closed ones stay for two minutes. The table has 65 536 places on a small host.
+    pub connections_max: u32,
     /// From SIGTERM to SIGKILL.
     pub stop_grace: Duration,
 }
@@ -71,6 +74,7 @@ impl RuntimeConfig {
             slots_ready: 2,
             pids_max: 1024,
             open_files_max: 16_384,
+            connections_max: 4096,
             stop_grace: Duration::from_secs(10),
         }
     }

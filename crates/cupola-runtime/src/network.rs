@@ -108,6 +108,7 @@ impl Network {
             resolvers: &network.resolvers,
             egress_allow: &config.egress_allow,
             staging_egress_allow: &config.staging_egress_allow,
+            connections_max: config.connections_max,
         };
         let used_numbers = used.iter().filter_map(|address| subnet.number(*address));
         let opened = addresses::block_end(used_numbers.max().unwrap_or(0));

@@ -2,6 +2,8 @@
 //!
 //! What an app may send: nothing under another's address, nothing to other apps, to the host's
 //! ports, to private ranges, by IPv6 or to port 25; DNS to the host's resolvers; everything else.
+//! The connections that one may have at a time are counted, as the kernel's table of them is shared
+//! with the whole host: when it is full, the host drops packets of everybody.
 //! Invariant: nothing changes when an instance starts or stops. Interface and address are a fixed
 //! pair, known to the rules before the first use, so a start waits for no `nft`.
 
@@ -35,6 +37,7 @@ pub(super) struct Rules<'a> {
     pub(super) resolvers: &'a [Ipv4Addr],
     pub(super) egress_allow: &'a [Cidr],
     pub(super) staging_egress_allow: &'a [Cidr],
+    pub(super) connections_max: u32,
 }
 
 impl Rules<'_> {
@@ -53,6 +56,7 @@ delete table inet {name}
 table inet {name} {{
   set subnet {{ type ipv4_addr; flags interval; elements = {{ {subnet} }} }}
   set sources {{ type ifname . ipv4_addr; }}
+  set connections {{ type ipv4_addr; size 65536; flags dynamic; }}
   set resolvers {{ type ipv4_addr; {resolvers} }}
   set private {{ type ipv4_addr; flags interval; auto-merge; elements = {{ {private} }} }}
   set allowed {{ type ipv4_addr; flags interval; auto-merge; {allowed} }}
@@ -71,6 +75,7 @@ table inet {name} {{
     meta nfproto != ipv4 drop
     iifname . ip saddr != @sources drop
     ct state invalid drop
+    ct state new add @connections {{ ip saddr ct count over {connections} }} reject with icmpx admin-prohibited
   }}
   chain from_instance {{
     jump genuine
@@ -100,6 +105,7 @@ table inet {name} {{
   }}
 }}
 ",
+            connections = self.connections_max,
             resolvers = elements(self.resolvers),
             allowed = elements(self.egress_allow),
             staging_allowed = elements(self.staging_egress_allow),

@@ -6,5 +6,6 @@ mod host;
 mod instances;
 mod isolation;
 mod network;
+mod peer;
 mod sandboxes;
 mod teardown;

@@ -6,7 +6,7 @@ use std::{
     env,
     error::Error,
     hint::black_box,
-    io::{Read, Write},
+    io::{self, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
     thread,
     time::Duration,
@@ -22,6 +22,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         ["idle"] => idle(),
         ["eat-memory"] => eat_memory(),
         ["connect", addresses @ ..] => connect(addresses),
+        ["connect-often", address, times] => connect_often(address, times.parse()?),
         ["resolve", resolver] => resolve(resolver),
         ["forbidden-calls"] => forbidden_calls(),
         ["chatter", lines] => chatter(lines.parse()?),
@@ -59,14 +60,32 @@ fn eat_memory() -> Result<(), Box<dyn Error>> {
 /// Says of each address whether a connection is accepted.
 fn connect(addresses: &[&str]) -> Result<(), Box<dyn Error>> {
     for address in addresses {
-        let target: SocketAddr = address.parse()?;
-        let outcome = match TcpStream::connect_timeout(&target, Duration::from_secs(2)) {
-            Ok(_) => "open".to_owned(),
-            Err(error) => format!("closed ({:?})", error.kind()),
-        };
-        println!("{address} {outcome}");
+        println!("{address} {}", outcome_of(&connection_to(address)?));
     }
     Ok(())
+}
+
+/// Holds so many connections at once, and says of each whether it was accepted.
+fn connect_often(address: &str, times: usize) -> Result<(), Box<dyn Error>> {
+    let mut held = Vec::new();
+    for _ in 0..times {
+        let connection = connection_to(address)?;
+        println!("{}", outcome_of(&connection));
+        held.push(connection);
+    }
+    Ok(())
+}
+
+fn connection_to(address: &str) -> Result<io::Result<TcpStream>, Box<dyn Error>> {
+    let target: SocketAddr = address.parse()?;
+    Ok(TcpStream::connect_timeout(&target, Duration::from_secs(2)))
+}
+
+fn outcome_of(connection: &io::Result<TcpStream>) -> String {
+    match connection {
+        Ok(_) => "open".to_owned(),
+        Err(error) => format!("closed ({:?})", error.kind()),
+    }
 }
 
 /// Asks a resolver for the root's name servers: any answer will do.
