@@ -32,7 +32,12 @@ init-files ls /proc/1/fd/
 init-program readlink /proc/1/exe
 host-processes sh -c 'test $(ls -d /proc/[0-9]* | wc -l) -gt 20'
 dmesg dmesg
-block-devices sh -c 'ls /dev/vda /dev/sda /dev/loop0 /dev/mem'
+device-vda ls /dev/vda
+device-sda ls /dev/sda
+device-loop ls /dev/loop0
+device-loop-control ls /dev/loop-control
+device-mem ls /dev/mem
+device-kmsg ls /dev/kmsg
 set-uid su root -c true
 tmp-of-host sh -c 'ls /tmp | grep -q .'
 new-address ip address add 10.1.2.3/32 dev eth0
@@ -44,8 +49,12 @@ async fn what_is_forbidden_fails() {
     let mut script = String::from("cd /tmp\n");
     for line in FORBIDDEN.lines().filter(|line| !line.is_empty()) {
         let (name, command) = line.split_once(' ').unwrap();
+        let (tool, _) = command.split_once(' ').unwrap_or((command, ""));
+        // A tool that is not there would be refused nothing.
         script.push_str(&format!(
-            "if ({command}) >/dev/null 2>&1; then echo {name} allowed; else echo {name} denied; fi\n"
+            "if ! command -v {tool} >/dev/null; then echo {name} untried; \
+             elif ({command}) >/dev/null 2>&1; then echo {name} allowed; \
+             else echo {name} denied; fi\n"
         ));
     }
     let desired = instance(shell(&script), Check::Process);
@@ -55,9 +64,8 @@ async fn what_is_forbidden_fails() {
 
     let seen = table(&host.lines.of("APP/PROC/WEB"));
     assert_eq!(seen.len(), FORBIDDEN.lines().count() - 1, "{seen:?}");
-    let allowed: Vec<&String> =
-        seen.iter().filter(|(_, value)| *value != "denied").map(|(name, _)| name).collect();
-    assert!(allowed.is_empty(), "{allowed:?}");
+    let wrong: Vec<_> = seen.iter().filter(|(_, value)| *value != "denied").collect();
+    assert!(wrong.is_empty(), "{wrong:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -105,20 +113,21 @@ async fn the_process_has_no_rights_and_sees_no_host_path() {
     }
     assert!(lines.contains("NoNewPrivs:\t1") && lines.contains("Seccomp:\t2"), "{lines}");
     assert!(lines.contains("Uid:\t2000\t2000\t2000\t2000"), "{lines}");
-    assert!(!lines.contains("fd 4") || !lines.contains("fd 5"), "{lines}");
+    // The fourth is the folder that is being listed.
+    let descriptors: Vec<&str> = lines.lines().filter(|line| line.starts_with("fd ")).collect();
+    assert_eq!(descriptors, ["fd 0", "fd 1", "fd 2", "fd 3"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fork_bomb_ends_at_the_limit_of_processes() {
     let host = Host::with(|config| config.pids_max = 32).await;
-    let script = "n=0; for i in $(seq 100); do (sleep 5 & ) 2>/dev/null && n=$((n+1)); done; \
-                  echo forked $n; cat /sys/fs/cgroup/pids/pids.max 2>/dev/null";
+    let script = "for i in $(seq 100); do (sleep 5 &) 2>/dev/null && echo forked $i; done";
     let desired = instance(shell(script), Check::Process);
 
     host.start(&desired).await;
     let report = host.exited(desired.id).await;
 
     let lines = host.lines.of("APP/PROC/WEB");
-    let counted = table(&lines).get("forked").and_then(|count| count.parse::<u32>().ok());
-    assert!(counted.is_none_or(|count| count < 32), "{lines:?} {report:?}");
+    let forked = lines.iter().filter(|line| line.starts_with("forked ")).count();
+    assert!((16..32).contains(&forked), "{forked}: {report:?}");
 }
