@@ -25,7 +25,7 @@ use crate::{
 pub const HOST_STACK: &str = "host";
 
 /// Changes when the code below makes another skeleton of the same sources.
-const SKELETON_VERSION: u32 = 2;
+const SKELETON_VERSION: u32 = 3;
 
 /// Links and folders of the root that lead into `/usr`.
 const MERGED: [&str; 7] = ["bin", "sbin", "lib", "lib32", "lib64", "libx32", "libo32"];
@@ -59,8 +59,9 @@ const VCAP_FOLDERS: [&str; 6] = [
     "home/vcap/profile.d",
 ];
 
-/// What is taken over from the host's `/etc`, as far as everyone may read it.
-const FROM_ETC: [&str; 30] = [
+/// What is taken over from the host's `/etc`, as far as everyone may read it and nothing in it is a
+/// login. Settings of package managers are not: builds get those that hold none by their environment.
+const FROM_ETC: [&str; 28] = [
     "alternatives",
     "apt",
     "bash.bashrc",
@@ -78,10 +79,8 @@ const FROM_ETC: [&str; 30] = [
     "magic",
     "magic.mime",
     "mime.types",
-    "npmrc",
     "os-release",
     "perl",
-    "pip.conf",
     "profile",
     "profile.d",
     "protocols",
@@ -252,9 +251,27 @@ fn copy_readable(source: &Path, target: &Path) -> io::Result<()> {
             copy_readable(&source.join(&name), &target.join(&name))?;
         }
     } else if metadata.is_file() {
-        fs::copy(source, target)?;
+        let content = fs::read(source)?;
+        if holds_login(&content) {
+            let path = source.display();
+            tracing::warn!(%path, "containers do not get `{path}`: an address in it has a login");
+            return Ok(());
+        }
+        fs::write(target, content)?;
+        fs::set_permissions(target, metadata.permissions())?;
     }
     Ok(())
+}
+
+/// Whether there is an address of the form `scheme://user:password@host` in a file.
+fn holds_login(content: &[u8]) -> bool {
+    let is_end = |byte: &u8| byte.is_ascii_whitespace() || b"/'\"".contains(byte);
+    let mut addresses =
+        content.windows(3).enumerate().filter(|(_, window)| *window == b"://").map(|(at, _)| {
+            let rest = &content[at + 3..];
+            &rest[..rest.iter().position(is_end).unwrap_or(rest.len())]
+        });
+    addresses.any(|authority| authority.contains(&b'@'))
 }
 
 /// The host may trust authorities that were put there and not yet bundled.
@@ -306,4 +323,26 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
         let _ = write!(text, "{byte:02x}");
         text
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_with_a_login_stays_on_the_host() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let (source, target) = (folder.path().join("apt"), folder.path().join("copy"));
+        fs::create_dir(&source).unwrap();
+        fs::write(source.join("auth.conf"), "machine mirror.example password secret").unwrap();
+        let mirror = "deb [arch=amd64] https://me:secret@mirror.example/debian stable main\n";
+        fs::write(source.join("mirror.list"), format!("# ours\n{mirror}")).unwrap();
+        let plain = "deb https://deb.example/debian stable main # ask admin@example\n";
+        fs::write(source.join("plain.list"), plain).unwrap();
+
+        copy_readable(&source, &target).unwrap();
+
+        assert_eq!(sorted_names(&target), ["plain.list"]);
+        assert_eq!(fs::read_to_string(target.join("plain.list")).unwrap(), plain);
+    }
 }

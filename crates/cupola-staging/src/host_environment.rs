@@ -11,13 +11,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use settings::{go_settings, npm_settings, pip_settings};
+use settings::{go_settings, has_login, npm_settings, pip_settings};
+use tracing::warn;
 
 use crate::orders::inside;
 
 /// Names of variables that builds inherit; `*` at the end stands for any rest. Compared without
 /// regard to case and with `-` as `_`, as the package managers do.
-pub const PASSED_ENVIRONMENT: &[&str] = &[
+const PASSED_ENVIRONMENT: &[&str] = &[
     "HTTP_PROXY",
     "HTTPS_PROXY",
     "ALL_PROXY",
@@ -141,10 +142,20 @@ impl HostFiles {
 }
 
 /// The variables that builds inherit.
-pub fn select(variables: impl IntoIterator<Item = (String, String)>) -> BTreeMap<String, String> {
+fn select(variables: impl IntoIterator<Item = (String, String)>) -> BTreeMap<String, String> {
     variables
         .into_iter()
         .filter(|(name, value)| is_passed(name) && !value.is_empty() && !value.contains('\0'))
+        .filter(|(name, value)| {
+            let is_secret = has_login(value);
+            if is_secret {
+                warn!(
+                    "builds and apps do not get the variable {name} of this host: it holds a \
+                     login, which is not passed on"
+                );
+            }
+            !is_secret
+        })
         .collect()
 }
 
@@ -289,6 +300,10 @@ mod tests {
             ("NPM_CONFIG__AUTH", "secret"),
             ("AWS_SECRET_ACCESS_KEY", "secret"),
             ("HOME", "/root"),
+            ("HTTP_PROXY", "http://me:secret@proxy.example:3128"),
+            ("ALL_PROXY", "me:secret@proxy.example:3128"),
+            ("PIP_EXTRA_INDEX_URL", "https://a.example https://token@b.example/simple"),
+            ("GOPROXY", "https://a.example|https://me:secret@b.example"),
         ];
 
         let chosen = select(host.map(|(name, value)| (name.to_owned(), value.to_owned())));

@@ -18,9 +18,7 @@ mod unpack;
 pub use builder::builder_main;
 pub use buildpacks::{BuiltinBuildpack, builtin_buildpacks};
 pub use config::{StagerConfig, UploadLimits};
-pub use host_environment::{
-    HostEnvironment, HostFiles, PASSED_ENVIRONMENT, host_registry_environment, select,
-};
+pub use host_environment::{HostEnvironment, HostFiles, host_registry_environment};
 pub use stager::{BuildpackStager, StagerSetupError};
 pub use unpack::unpack_main;
 

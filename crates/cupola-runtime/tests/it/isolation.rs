@@ -40,6 +40,8 @@ device-mem ls /dev/mem
 device-kmsg ls /dev/kmsg
 set-uid su root -c true
 tmp-of-host sh -c 'ls /tmp | grep -q .'
+pip-settings ls /etc/pip.conf
+npm-settings ls /etc/npmrc
 new-address ip address add 10.1.2.3/32 dev eth0
 "#;
 

@@ -96,10 +96,10 @@ pub(super) fn pip_settings(text: &str) -> BTreeMap<String, String> {
     joined.filter(|(_, value)| !value.is_empty() && !has_login(value)).collect()
 }
 
-/// `scheme://user:password@host`.
-fn has_login(value: &str) -> bool {
-    value.split([' ', ',']).any(|url| {
-        let authority = url.split_once("://").and_then(|(_, rest)| rest.split('/').next());
-        authority.is_some_and(|authority| authority.contains('@'))
+/// `scheme://user:password@host` among addresses, or the same without a scheme, as of a proxy.
+pub(super) fn has_login(value: &str) -> bool {
+    value.split(|c: char| c.is_whitespace() || matches!(c, ',' | '|')).any(|address| {
+        let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
+        rest.split('/').next().is_some_and(|authority| authority.contains('@'))
     })
 }
