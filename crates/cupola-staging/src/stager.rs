@@ -27,7 +27,7 @@ use cupola_ports::{
     sandbox::{Layers, Sandbox},
     stager::{Resource, Stager, StagingFailure, StagingRequest, Upload, UploadError},
 };
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tracing::warn;
 
 use crate::{
@@ -47,7 +47,11 @@ pub struct BuildpackStager {
     caches: Arc<Caches>,
     buildpacks: PathBuf,
     host_files: PathBuf,
+    unpacks: Semaphore,
 }
+
+/// Each takes memory and disk of its own, whoever sends it. More wait for their turn.
+const UNPACKS_AT_ONCE_MAX: usize = 2;
 
 /// Why staging cannot be offered.
 #[derive(Debug, thiserror::Error)]
@@ -81,7 +85,8 @@ impl BuildpackStager {
             .map_err(failed("write the registries' settings to", &host_files))?;
         let caches = Arc::new(Caches::new(config.caches_dir.clone()));
         caches.remove_doomed();
-        Ok(Self { config, sandbox, layers, blobs, clock, caches, buildpacks, host_files })
+        let unpacks = Semaphore::new(UNPACKS_AT_ONCE_MAX);
+        Ok(Self { config, sandbox, layers, blobs, clock, caches, buildpacks, host_files, unpacks })
     }
 }
 

@@ -40,6 +40,8 @@ impl BuildpackStager {
             .map_err(|e| UploadError::Platform(e.to_string()))?;
         let spec = self.unpack_spec(id, &upload, scratch.path())?;
 
+        let turn = self.unpacks.acquire().await;
+        let _turn = turn.map_err(|e| UploadError::Platform(e.to_string()))?;
         let (output, lines) = mpsc::channel(64);
         let reader = tokio::spawn(tell_lines(lines));
         // Nobody can cancel an upload; dropping this future ends the sandbox too.

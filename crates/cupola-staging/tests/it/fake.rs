@@ -7,7 +7,10 @@ use std::{
     os::unix::{fs::PermissionsExt, process::ExitStatusExt},
     path::{Path, PathBuf},
     process::{Command, ExitCode, Stdio},
-    sync::Mutex,
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use async_trait::async_trait;
@@ -46,13 +49,22 @@ pub(crate) struct FakeSandbox {
     pub(crate) specs: Mutex<Vec<SandboxSpec>>,
     /// Answers instead of a run, first come first served.
     pub(crate) scripted: Mutex<VecDeque<Result<SandboxOutcome, SandboxError>>>,
+    running: AtomicUsize,
+    /// How many ran at once.
+    pub(crate) running_max: AtomicUsize,
 }
 
 impl FakeSandbox {
     pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("layers")).unwrap();
-        Self { dir, specs: Mutex::default(), scripted: Mutex::default() }
+        Self {
+            dir,
+            specs: Mutex::default(),
+            scripted: Mutex::default(),
+            running: AtomicUsize::new(0),
+            running_max: AtomicUsize::new(0),
+        }
     }
 
     pub(crate) fn script(&self, outcome: Result<SandboxOutcome, SandboxError>) {
@@ -112,6 +124,8 @@ impl Sandbox for FakeSandbox {
         if let Some(scripted) = self.scripted.lock().unwrap().pop_front() {
             return scripted;
         }
+        let running = self.running.fetch_add(1, Ordering::SeqCst) + 1;
+        self.running_max.fetch_max(running, Ordering::SeqCst);
         let root = tempfile::tempdir_in(self.dir.path()).unwrap();
         self.lay_out(&spec, root.path());
         assert_eq!(spec.argv[0], ROLE_BINARY);
@@ -139,6 +153,7 @@ impl Sandbox for FakeSandbox {
         };
         run("kill", &["-KILL", "--", &format!("-{group}")]);
         let _ = (out.await, err.await);
+        self.running.fetch_sub(1, Ordering::SeqCst);
 
         let is_good = exit == SandboxExit::Exited { code: 0 };
         let frozen = spec.freeze.iter().filter(|_| is_good);

@@ -1,6 +1,6 @@
 //! Uploads: what becomes a package, and what is refused.
 
-use std::{fs, os::unix::fs::PermissionsExt, time::Duration};
+use std::{fs, os::unix::fs::PermissionsExt, sync::atomic::Ordering, time::Duration};
 
 use cupola_domain::ids::PackageId;
 use cupola_ports::{
@@ -57,6 +57,18 @@ async fn unpacking_has_no_network_and_sees_only_its_upload() {
     assert!(specs[0].environment.is_empty());
     let targets: Vec<_> = specs[0].binds.iter().map(|bind| bind.target.as_str()).collect();
     assert_eq!(targets, ["/in/order.json", "/in/known", "/in/upload.zip"]);
+}
+
+#[tokio::test]
+async fn two_uploads_are_unpacked_at_once_and_more_wait() {
+    let platform = TestPlatform::new();
+    let zip = Zip::new().file("a", "hello");
+    let upload = || platform.upload(Some(&zip), Vec::new());
+
+    let outcomes = tokio::join!(upload(), upload(), upload(), upload());
+
+    assert!(outcomes.0.is_ok() && outcomes.1.is_ok() && outcomes.2.is_ok() && outcomes.3.is_ok());
+    assert_eq!(platform.sandbox.running_max.load(Ordering::SeqCst), 2);
 }
 
 #[tokio::test]
