@@ -20,6 +20,9 @@ pub struct StagerConfig {
     pub upload_stack: String,
     pub host_environment: HostEnvironment,
     pub upload_limits: UploadLimits,
+    /// Files below this size are not kept for resource matching: whoever can guess the content of
+    /// a small file could ask whether anybody has it. Upstream's default.
+    pub resource_bytes_min: u64,
     /// Files above this size are not kept for resource matching.
     pub resource_bytes_max: u64,
     /// Of one package, how many bytes are kept for resource matching.
@@ -42,6 +45,7 @@ impl StagerConfig {
             upload_stack: "host".to_owned(),
             host_environment,
             upload_limits: UploadLimits::default(),
+            resource_bytes_min: 64 << 10,
             resource_bytes_max: 64 << 20,
             resources_bytes_max: 1 << 30,
             cache_bytes_max: 1 << 30,

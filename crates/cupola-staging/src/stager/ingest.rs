@@ -1,6 +1,6 @@
 //! From an upload to a package: unpacked by the role `unpack` in a sandbox without a network.
 
-use std::{collections::HashSet, io, path::Path};
+use std::{collections::HashSet, fs, io, path::Path};
 
 use cupola_domain::droplets::LayerDigest;
 use cupola_ports::{
@@ -15,7 +15,7 @@ use tracing::{debug, error};
 
 use super::{
     BuildpackStager,
-    resources::{blob_key, is_sha1},
+    resources::blob_key,
     scratch::{self, Scratch},
 };
 use crate::{
@@ -65,7 +65,7 @@ impl BuildpackStager {
                 continue;
             }
             let unknown = || UploadError::UnknownResource { sha1: shown(&resource.sha1) };
-            if !is_sha1(&resource.sha1) {
+            if !self.is_usable(resource) {
                 return Err(unknown());
             }
             let file = folder.join(&resource.sha1);
@@ -74,7 +74,8 @@ impl BuildpackStager {
                 .fetch(&blob_key(&resource.sha1), &file)
                 .await
                 .map_err(|e| UploadError::Platform(e.to_string()))?;
-            if !is_there {
+            // Whoever knows the hash of a file and not its size does not have the file.
+            if !is_there || fs::metadata(&file).map_err(platform)?.len() != resource.bytes {
                 return Err(unknown());
             }
             scratch::open_file(&file).map_err(platform)?;

@@ -6,6 +6,7 @@ use std::{
     error::Error,
     fs::File,
     io::{self, Read},
+    ops::RangeInclusive,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -33,11 +34,7 @@ impl BuildpackStager {
         &self,
         wanted: Vec<Resource>,
     ) -> Result<Vec<Resource>, UploadError> {
-        let usable = |resource: &Resource| {
-            is_sha1(&resource.sha1)
-                && (1..=self.config.resource_bytes_max).contains(&resource.bytes)
-        };
-        let wanted: Vec<_> = wanted.into_iter().filter(usable).collect();
+        let wanted: Vec<_> = wanted.into_iter().filter(|r| self.is_usable(r)).collect();
         let keys: Vec<_> = wanted.iter().map(|r| (blob_key(&r.sha1), r.bytes)).collect();
         let present = self
             .blobs
@@ -47,6 +44,15 @@ impl BuildpackStager {
         Ok(wanted.into_iter().zip(present).filter_map(|(r, there)| there.then_some(r)).collect())
     }
 
+    /// Whether a file like this may be kept.
+    pub(super) fn is_usable(&self, resource: &Resource) -> bool {
+        is_sha1(&resource.sha1) && self.resource_bytes().contains(&resource.bytes)
+    }
+
+    fn resource_bytes(&self) -> RangeInclusive<u64> {
+        self.config.resource_bytes_min.max(1)..=self.config.resource_bytes_max
+    }
+
     /// Keeps the files of a package for later pushes. A failure costs the next push a larger upload
     /// and nothing else, so it is only told in the platform's log. The push waits for a while, so
     /// that the usual package is kept when it is ready; a huge one is kept in the background.
@@ -54,7 +60,7 @@ impl BuildpackStager {
         let keeper = Keeper {
             layers: Arc::clone(&self.layers),
             blobs: Arc::clone(&self.blobs),
-            each_max: self.config.resource_bytes_max,
+            each: self.resource_bytes(),
             all_max: self.config.resources_bytes_max,
         };
         let package = package.clone();
@@ -71,7 +77,7 @@ impl BuildpackStager {
 struct Keeper {
     layers: Arc<dyn Layers>,
     blobs: Arc<dyn BlobStore>,
-    each_max: u64,
+    each: RangeInclusive<u64>,
     all_max: u64,
 }
 
@@ -83,7 +89,7 @@ impl Keeper {
     ) -> Result<(), Box<dyn Error + Send + Sync>> {
         let mut files = self.layers.files(package, inside::APP).await?;
         files.retain(|file| !known.contains(&file.path));
-        let chosen = within_bounds(files, self.each_max, self.all_max);
+        let chosen = within_bounds(files, &self.each, self.all_max);
         let hashed = tokio::task::spawn_blocking(move || hash_all(chosen)).await??;
 
         let keys: Vec<_> = hashed.iter().map(|(key, file)| (key.clone(), file.bytes)).collect();
@@ -111,11 +117,15 @@ struct ChosenFile {
     path: PathBuf,
 }
 
-fn within_bounds(files: Vec<LayerFile>, each_max: u64, all_max: u64) -> Vec<ChosenFile> {
+fn within_bounds(
+    files: Vec<LayerFile>,
+    each: &RangeInclusive<u64>,
+    all_max: u64,
+) -> Vec<ChosenFile> {
     let mut left = all_max;
     let mut chosen = Vec::new();
     for file in files {
-        if !(1..=each_max).contains(&file.bytes) {
+        if !each.contains(&file.bytes) {
             continue;
         }
         let Some(rest) = left.checked_sub(file.bytes) else { break };
@@ -172,8 +182,9 @@ mod tests {
     }
 
     #[test]
-    fn empty_and_huge_files_are_not_kept_and_the_sum_is_bounded() {
-        let chosen = within_bounds(vec![file(0), file(5), file(11), file(4), file(2)], 10, 10);
+    fn small_and_huge_files_are_not_kept_and_the_sum_is_bounded() {
+        let files = vec![file(0), file(1), file(5), file(11), file(4), file(2)];
+        let chosen = within_bounds(files, &(2..=10), 10);
 
         let sizes: Vec<_> = chosen.iter().map(|file| file.bytes).collect();
         assert_eq!(sizes, [5, 4]);

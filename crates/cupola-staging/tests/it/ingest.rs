@@ -119,6 +119,30 @@ async fn a_known_file_that_is_gone_is_told() {
 }
 
 #[tokio::test]
+async fn a_known_file_is_not_given_to_those_who_have_only_its_hash() {
+    let platform = TestPlatform::new();
+    platform.package(&[("a", "hello")]).await;
+    let guessed = Resource { bytes: 6, ..hello("a", 0) };
+
+    let error = platform.upload(None, vec![guessed]).await.unwrap_err();
+
+    assert_eq!(error, UploadError::UnknownResource { sha1: HELLO_SHA1.into() });
+}
+
+#[tokio::test]
+async fn small_files_are_neither_known_nor_given() {
+    let platform = TestPlatform::new();
+    platform.package(&[("a", "hello")]).await;
+    let strict = platform.again(|config| config.resource_bytes_min = 64 << 10);
+
+    let known = strict.known(vec![hello("a", 0o644)]).await.unwrap();
+    let upload = strict.ingest(platform.to_upload(None, vec![hello("a", 0o644)])).await;
+
+    assert_eq!(known, []);
+    assert_eq!(upload, Err(UploadError::UnknownResource { sha1: HELLO_SHA1.into() }));
+}
+
+#[tokio::test]
 async fn a_hash_that_is_a_path_is_never_looked_up() {
     let platform = TestPlatform::new();
     let known = vec![Resource { sha1: "../../etc/passwd".into(), ..hello("a", 0) }];

@@ -43,14 +43,14 @@ impl TestPlatform {
 
     pub(crate) fn with(change: impl FnOnce(&mut StagerConfig)) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let mut config = StagerConfig::below(dir.path(), HostEnvironment::default());
-        change(&mut config);
         let sandbox = Arc::new(FakeSandbox::new());
-        let blobs = Arc::new(FolderBlobs { dir: dir.path().join("blobs") });
-        let clock = Arc::new(SystemClock::new());
-        let stager =
-            BuildpackStager::new(config, sandbox.clone(), sandbox.clone(), blobs, clock).unwrap();
+        let stager = stager_in(dir.path(), &sandbox, change);
         Self { dir, sandbox, stager, log: Arc::default(), app_id: AppId::random() }
+    }
+
+    /// Another stager on the same folders.
+    pub(crate) fn again(&self, change: impl FnOnce(&mut StagerConfig)) -> BuildpackStager {
+        stager_in(self.dir.path(), &self.sandbox, change)
     }
 
     pub(crate) async fn upload(
@@ -58,13 +58,17 @@ impl TestPlatform {
         zip: Option<&Zip>,
         known: Vec<Resource>,
     ) -> Result<LayerDigest, UploadError> {
+        self.stager.ingest(self.to_upload(zip, known)).await
+    }
+
+    pub(crate) fn to_upload(&self, zip: Option<&Zip>, known: Vec<Resource>) -> Upload {
         let package_id = PackageId::random();
         let zip = zip.map(|zip| {
             let path = self.dir.path().join(format!("{package_id}.zip"));
             fs::write(&path, zip.bytes()).unwrap();
             path
         });
-        self.stager.ingest(Upload { package_id, zip, known }).await
+        Upload { package_id, zip, known }
     }
 
     /// A package of these files, made in the ordinary way.
@@ -115,6 +119,20 @@ impl TestPlatform {
             .map(|layer| self.sandbox.layer(layer).join(path))
             .find_map(|path| fs::read_to_string(path).ok())
     }
+}
+
+fn stager_in(
+    dir: &Path,
+    sandbox: &Arc<FakeSandbox>,
+    change: impl FnOnce(&mut StagerConfig),
+) -> BuildpackStager {
+    let mut config = StagerConfig::below(dir, HostEnvironment::default());
+    // Files of tests are small.
+    config.resource_bytes_min = 1;
+    change(&mut config);
+    let blobs = Arc::new(FolderBlobs { dir: dir.join("blobs") });
+    let clock = Arc::new(SystemClock::new());
+    BuildpackStager::new(config, sandbox.clone(), sandbox.clone(), blobs, clock).unwrap()
 }
 
 pub(crate) fn write_scripts(bin: &Path, scripts: &[(&str, &str)]) {
