@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
-use cupola_ports::{sandbox::SandboxExit, stager::StagingRequest};
+use cupola_ports::stager::StagingRequest;
 use tokio::sync::watch;
 use tracing::warn;
 
@@ -88,19 +88,17 @@ impl BuildpackStager {
         }
     }
 
-    /// Keeps the cache for the next build, unless it has outgrown its bound.
-    pub(super) async fn settle(&self, cache: Cache, exit: SandboxExit, log: &StagingLog) {
+    /// Keeps the cache for the next build, unless it has outgrown its bound, and notes whether the
+    /// build succeeded if that is known.
+    pub(super) async fn settle(&self, cache: Cache, is_success: Option<bool>, log: &StagingLog) {
         let Cache::Kept(lease) = cache else { return };
         let bytes_max = self.config.cache_bytes_max;
-        let is_success = exit == SandboxExit::Exited { code: 0 };
-        // A cancelled build says nothing about its cache.
-        let is_noted = exit != SandboxExit::Cancelled;
         let settled = tokio::task::spawn_blocking(move || {
             let is_dropped = tree::exceeds(&lease.path(), bytes_max);
             if is_dropped {
                 lease.clear()?;
             }
-            if is_noted {
+            if let Some(is_success) = is_success {
                 lease.note(is_success)?;
             }
             io::Result::Ok(is_dropped)

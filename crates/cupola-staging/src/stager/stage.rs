@@ -79,13 +79,19 @@ impl BuildpackStager {
             }
             Ended::Sandbox(Ok(outcome)) => outcome,
             Ended::Sandbox(Err(error)) => {
+                // A full disk is the build's doing; of other errors nothing is known.
+                let is_failure = matches!(error, SandboxError::DiskFull { .. });
+                self.settle(cache, is_failure.then_some(false), log).await;
                 return Err(told(&error, verdict::of_sandbox_error(&error, bounds)));
             }
         };
         log.lost(outcome.lines_lost);
         let exit = outcome.exit;
         let result = handed_back::<BuildOutcome>(&outcome);
-        self.settle(cache, exit, log).await;
+        // A cancelled build says nothing about its cache.
+        let is_noted = exit != SandboxExit::Cancelled;
+        let is_success = exit == SandboxExit::Exited { code: 0 };
+        self.settle(cache, is_noted.then_some(is_success), log).await;
         match (exit, result) {
             (SandboxExit::Exited { code: 0 }, Some(BuildOutcome::Staged { .. }))
                 if outcome.frozen.is_empty() =>
