@@ -2,7 +2,7 @@
 
 pub(crate) mod files;
 mod lifecycle;
-mod processes;
+pub(crate) mod processes;
 mod script;
 mod sources;
 

@@ -12,7 +12,7 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 const PROCESSES_MAX: usize = 100;
 const COMMAND_BYTES_MAX: usize = 64 << 10;
 
-pub(super) type ProcessTypes = BTreeMap<String, String>;
+pub(crate) type ProcessTypes = BTreeMap<String, String>;
 
 /// What `bin/release` prints.
 pub(super) fn from_release(text: &str) -> Result<ProcessTypes, String> {
@@ -83,8 +83,9 @@ fn parse_procfile(text: &str) -> Result<ProcessTypes, String> {
         .collect()
 }
 
-/// Refuses what no droplet could hold, and drops types without a command.
-pub(super) fn checked(types: ProcessTypes) -> Result<ProcessTypes, Failure> {
+/// Refuses what no droplet could hold, and drops types without a command. The trusted half asks the
+/// same again: the builder runs beside programs of users, which can forge its result.
+pub(crate) fn checked(types: ProcessTypes) -> Result<ProcessTypes, Failure> {
     let failed = |cause| Err(Failure::new(BuildStep::Processes, cause));
     let types: ProcessTypes = types
         .into_iter()

@@ -1,6 +1,6 @@
 //! What becomes of the result of a build that ended well.
 
-use std::collections::BTreeMap;
+use std::collections::HashSet;
 
 use cupola_domain::droplets::{LayerDigest, UsedBuildpack};
 use cupola_ports::{
@@ -9,6 +9,7 @@ use cupola_ports::{
 };
 
 use super::verdict;
+use crate::builder::processes::{self, ProcessTypes};
 
 pub(super) const APP_LAYER: &str = "app";
 pub(super) const DEPS_LAYER: &str = "deps";
@@ -25,20 +26,13 @@ pub(super) fn droplet_layers(outcome: SandboxOutcome, has_deps: bool) -> Vec<Lay
 }
 
 /// The builder has checked the same, but it ran beside users' programs.
-pub(super) fn checked_types(
-    types: BTreeMap<String, String>,
-) -> Result<BTreeMap<String, String>, StagingFailure> {
-    let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    let is_usable = |(name, command): (&String, &String)| {
-        !name.is_empty() && name.chars().all(is_allowed) && !command.contains('\0')
-    };
-    if types.iter().all(is_usable) {
-        Ok(types)
-    } else {
-        Err(verdict::platform("the result of the build has process types that cannot be used"))
-    }
+pub(super) fn checked_types(types: ProcessTypes) -> Result<ProcessTypes, StagingFailure> {
+    processes::checked(types).map_err(|failure| {
+        verdict::platform(&format!("the result of the build cannot be used: {failure}"))
+    })
 }
 
+/// Only those that were asked for, and each once.
 pub(super) fn checked_buildpacks(
     used: Vec<UsedBuildpack>,
     request: &StagingRequest,
@@ -49,8 +43,9 @@ pub(super) fn checked_buildpacks(
         let text: String = text?.chars().filter(|c| !c.is_control()).take(255).collect();
         Some(text).filter(|text| !text.is_empty())
     };
+    let mut seen = HashSet::new();
     used.into_iter()
-        .filter(|buildpack| is_known(&buildpack.name))
+        .filter(|buildpack| is_known(&buildpack.name) && seen.insert(buildpack.name.clone()))
         .map(|buildpack| UsedBuildpack {
             name: buildpack.name,
             detect_output: plain(buildpack.detect_output),

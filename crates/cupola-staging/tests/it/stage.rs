@@ -6,7 +6,7 @@ use std::{fs, time::Duration};
 use cupola_domain::builds::StagingErrorKind;
 use cupola_ports::{
     logs::LogStream,
-    sandbox::{SandboxError, SandboxExit, SandboxOutcome},
+    sandbox::{FrozenLayer, SandboxError, SandboxExit, SandboxOutcome},
     stager::{Stager, StagingFailure},
 };
 use tokio::sync::watch;
@@ -318,6 +318,41 @@ async fn what_the_sandbox_ran_out_of_is_told() {
     assert_eq!(disk.kind, StagingErrorKind::InsufficientResources);
     assert!(disk.message.contains("1024 MiB of disk"));
     assert_eq!(*platform.log.lost.lock().unwrap(), 7);
+    // Both count: the next build starts without the cache.
+    let cache = platform.data_dir().join("caches").join(platform.app_id.to_string());
+    assert_eq!(fs::read_to_string(cache.join("failures")).unwrap(), "2");
+}
+
+#[tokio::test]
+async fn a_forged_result_makes_no_droplet() {
+    let platform = TestPlatform::new();
+    platform.buildpack("fine", &[("detect", "exit 0")]);
+    let package = platform.package(&[("a", "hello")]).await;
+    let result = |types: &str, buildpacks: &str| {
+        SandboxOutcome {
+        exit: SandboxExit::Exited { code: 0 },
+        lines_lost: 0,
+        frozen: vec![FrozenLayer { name: "app".into(), digest: package.clone(), bytes: 1 }],
+        handed_back: vec![(
+            "/home/vcap/.cupola/result.json".to_owned(),
+            format!(
+                r#"{{"version":1,"outcome":"staged","process_types":{{{types}}},"buildpacks":[{buildpacks}],"has_deps":false}}"#
+            )
+            .into_bytes(),
+        )],
+    }
+    };
+    let many: Vec<String> = (0..101).map(|n| format!(r#""t{n}":"x""#)).collect();
+    let same = vec![r#"{"name":"fine"}"#; 500].join(",");
+    platform.sandbox.script(Ok(result(&many.join(","), "")));
+    platform.sandbox.script(Ok(result(r#""web":" run ","none":" ""#, &same)));
+
+    let refused = platform.stage(platform.request(package.clone(), &["fine"])).await.unwrap_err();
+    let droplet = platform.stage(platform.request(package.clone(), &["fine"])).await.unwrap();
+
+    assert!(refused.message.contains("more than 100 process types"), "{}", refused.message);
+    assert_eq!(droplet.process_types, [("web".to_owned(), "run".to_owned())].into());
+    assert_eq!(droplet.buildpacks.len(), 1);
 }
 
 #[tokio::test]
