@@ -29,4 +29,9 @@ pub trait BlobStore: Send + Sync {
     async fn present(&self, keys: &[(String, u64)]) -> Result<Vec<bool>, BlobError>;
 
     async fn delete(&self, key: &str) -> Result<(), BlobError>;
+
+    /// Deletes blobs below `folder`, the leading segments of their keys, until they take no more than
+    /// `bytes_max`, and says how many bytes were freed. Those go first whose last `put`, `fetch` or
+    /// `present` is longest ago.
+    async fn trim(&self, folder: &str, bytes_max: u64) -> Result<u64, BlobError>;
 }

@@ -27,6 +27,8 @@ pub struct StagerConfig {
     pub resource_bytes_max: u64,
     /// Of one package, how many bytes are kept for resource matching.
     pub resources_bytes_max: u64,
+    /// Of all packages together; beyond it, what was not used for longest goes.
+    pub resources_total_bytes_max: u64,
     /// A cache that is larger after a build is dropped.
     pub cache_bytes_max: u64,
     /// Processes and threads of one build.
@@ -48,6 +50,7 @@ impl StagerConfig {
             resource_bytes_min: 64 << 10,
             resource_bytes_max: 64 << 20,
             resources_bytes_max: 1 << 30,
+            resources_total_bytes_max: 4 << 30,
             cache_bytes_max: 1 << 30,
             build_pids_max: 1024,
             build_cpu_weight: 20,

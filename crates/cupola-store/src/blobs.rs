@@ -1,7 +1,8 @@
 //! Blobs as files of a local directory.
 //!
 //! A blob is written to `.unfinished`, synced, and then linked to its name: so a name never has
-//! half a content, and the first content that a name got stays.
+//! half a content, and the first content that a name got stays. The time of its last change is
+//! that of its last use.
 
 use std::{
     fs::{self, File, Permissions},
@@ -12,6 +13,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::SystemTime,
 };
 
 use async_trait::async_trait;
@@ -82,13 +84,17 @@ impl BlobStore for LocalBlobs {
     async fn delete(&self, key: &str) -> Result<(), BlobError> {
         self.run("delete", key, |directory, key| directory.delete(key)).await
     }
+
+    async fn trim(&self, folder: &str, bytes_max: u64) -> Result<u64, BlobError> {
+        self.run("trim", folder, move |directory, folder| directory.trim(folder, bytes_max)).await
+    }
 }
 
 impl Directory {
     fn put(&self, key: &str, file: &Path) -> io::Result<()> {
         let target = self.path(key)?;
         if is_blob(&target)? {
-            return Ok(());
+            return note_use(&target);
         }
         let number = self.unfinished.fetch_add(1, Ordering::Relaxed);
         let unfinished = self.root.join(UNFINISHED).join(number.to_string());
@@ -131,20 +137,41 @@ impl Directory {
             Err(error) if error.kind() == io::ErrorKind::CrossesDevices => copy_new(&blob, file),
             outcome => outcome,
         }?;
+        note_use(&blob)?;
         Ok(true)
     }
 
     /// A key that is none has no blob.
     fn has(&self, key: &str, size: u64) -> io::Result<bool> {
         let Ok(path) = self.path(key) else { return Ok(false) };
-        match fs::symlink_metadata(path) {
-            Ok(metadata) => Ok(metadata.is_file() && metadata.len() == size),
+        match fs::symlink_metadata(&path) {
+            Ok(metadata) if metadata.is_file() && metadata.len() == size => {
+                note_use(&path).map(|()| true)
+            }
+            Ok(_) => Ok(false),
             Err(error) => ignore_missing(error).map(|()| false),
         }
     }
 
     fn delete(&self, key: &str) -> io::Result<()> {
         fs::remove_file(self.path(key)?).or_else(ignore_missing)
+    }
+
+    fn trim(&self, folder: &str, bytes_max: u64) -> io::Result<u64> {
+        let mut blobs = Vec::new();
+        list(&self.path(folder)?, &mut blobs)?;
+        let mut left: u64 = blobs.iter().map(|blob| blob.bytes).sum();
+        blobs.sort_by_key(|blob| blob.used);
+        let mut freed = 0;
+        for blob in blobs {
+            if left <= bytes_max {
+                break;
+            }
+            fs::remove_file(&blob.path).or_else(ignore_missing)?;
+            left -= blob.bytes;
+            freed += blob.bytes;
+        }
+        Ok(freed)
     }
 
     fn path(&self, key: &str) -> io::Result<PathBuf> {
@@ -155,6 +182,40 @@ impl Directory {
                     with a dot";
         Err(io::Error::new(io::ErrorKind::InvalidInput, text))
     }
+}
+
+struct Blob {
+    path: PathBuf,
+    bytes: u64,
+    used: SystemTime,
+}
+
+fn list(folder: &Path, blobs: &mut Vec<Blob>) -> io::Result<()> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) => return ignore_missing(error),
+    };
+    for entry in entries {
+        let entry = entry?;
+        let metadata = entry.metadata()?;
+        if metadata.is_dir() {
+            list(&entry.path(), blobs)?;
+        } else {
+            let (path, used) = (entry.path(), metadata.modified()?);
+            blobs.push(Blob { path, bytes: metadata.len(), used });
+        }
+    }
+    Ok(())
+}
+
+/// One that was trimmed just now is not missed here: whoever needs it will see.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "compared with nothing but the times that the file system gives to new files"
+)]
+fn note_use(path: &Path) -> io::Result<()> {
+    let now = SystemTime::now();
+    File::open(path).and_then(|file| file.set_modified(now)).or_else(ignore_missing)
 }
 
 fn is_segment(segment: &str) -> bool {

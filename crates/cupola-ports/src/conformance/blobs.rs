@@ -20,6 +20,7 @@ macro_rules! blobs_conformance {
             an_existing_file_is_not_overwritten
             a_key_cannot_leave_the_store
             writers_of_one_key_agree
+            blobs_that_were_not_used_for_longest_are_trimmed
         }
     };
     (@tests $open:path; $($name:ident)*) => {$(
@@ -138,4 +139,25 @@ pub async fn writers_of_one_key_agree(store: Arc<dyn BlobStore>, scratch: &Path)
 
     let content = fetch(&store, scratch, "key").await.expect("one of them has won");
     assert!(content.starts_with("content ") && content.len() == 10, "{content}");
+}
+
+pub async fn blobs_that_were_not_used_for_longest_are_trimmed(
+    store: Arc<dyn BlobStore>,
+    scratch: &Path,
+) {
+    for key in ["many/aa/fetched", "many/bb/found", "many/cc/unused", "other/unused"] {
+        put(&store, scratch, key, "1234567890").await;
+    }
+    fetch(&store, scratch, "many/aa/fetched").await;
+    store.present(&[("many/bb/found".to_owned(), 10)]).await.expect("a blob is looked for");
+
+    let kept = store.trim("many", 30).await.expect("a folder is trimmed");
+    let freed = store.trim("many", 25).await.expect("a folder is trimmed");
+    let nothing = store.trim("none", 0).await.expect("a folder that is not there is trimmed");
+
+    assert_eq!((kept, freed, nothing), (0, 10, 0));
+    assert_eq!(fetch(&store, scratch, "many/cc/unused").await, None);
+    assert!(fetch(&store, scratch, "many/aa/fetched").await.is_some());
+    assert!(fetch(&store, scratch, "many/bb/found").await.is_some());
+    assert!(fetch(&store, scratch, "other/unused").await.is_some());
 }

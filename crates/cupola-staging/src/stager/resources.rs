@@ -19,13 +19,15 @@ use cupola_ports::{
     stager::{Resource, UploadError},
 };
 use sha1::{Digest as _, Sha1};
-use tokio::task::JoinSet;
+use tokio::{sync::oneshot, task::JoinSet};
 use tracing::warn;
 
 use super::BuildpackStager;
 use crate::orders::inside;
 
 const KEEP_WAIT_MAX: Duration = Duration::from_secs(2);
+/// The first segment of their keys.
+const FOLDER: &str = "resources";
 /// Each put waits for the disk.
 const PUTS_AT_ONCE_MAX: usize = 8;
 
@@ -65,9 +67,17 @@ impl BuildpackStager {
         };
         let package = package.clone();
         let known = known.iter().map(|resource| resource.path.clone()).collect();
-        let kept = tokio::spawn(async move {
+        let (blobs, total_max) = (Arc::clone(&self.blobs), self.config.resources_total_bytes_max);
+        let (end, kept) = oneshot::channel::<()>();
+        tokio::spawn(async move {
             if let Err(error) = keeper.keep(&package, &known).await {
                 warn!(%package, %error, "files of a package were not kept for resource matching");
+            }
+            // From here on nobody waits.
+            drop(end);
+            if let Err(error) = blobs.trim(FOLDER, total_max).await {
+                let error = &error as &dyn Error;
+                warn!(error, "files that were kept for resource matching were not trimmed");
             }
         });
         let _ = tokio::time::timeout(KEEP_WAIT_MAX, kept).await;
@@ -155,7 +165,7 @@ fn sha1_of(path: &Path) -> io::Result<String> {
 
 /// Where the content of a file is kept.
 pub(super) fn blob_key(sha1: &str) -> String {
-    format!("resources/{}/{sha1}", &sha1[..2])
+    format!("{FOLDER}/{}/{sha1}", &sha1[..2])
 }
 
 pub(super) fn is_sha1(text: &str) -> bool {

@@ -8,12 +8,16 @@ use cupola_ports::{
     stager::{Resource, Stager, Upload, UploadError},
 };
 
+use tokio::time::timeout;
+
 use crate::{
     fake::walk,
     platform::TestPlatform,
     zips::{Zip, bomb},
 };
 
+/// Nothing that is waited for takes longer than this, on the slowest machine.
+const PATIENCE: Duration = Duration::from_secs(60);
 const HELLO_SHA1: &str = "aaf4c61ddcc5e8a2dabede0f3b482cd9aea9434d";
 
 fn hello(path: &str, mode: u32) -> Resource {
@@ -82,6 +86,17 @@ async fn files_of_an_upload_are_known_to_the_next_one() {
     let known = platform.stager.known(wanted).await.unwrap();
 
     assert_eq!(known, [hello("a", 0o644)]);
+}
+
+#[tokio::test]
+async fn what_is_kept_for_all_uploads_is_trimmed_after_each() {
+    let platform = TestPlatform::with(|config| config.resources_total_bytes_max = 1000);
+    let mut trimmed = platform.trimmed.subscribe();
+
+    platform.package(&[("a", "hello")]).await;
+
+    let seen = timeout(PATIENCE, trimmed.wait_for(Option::is_some)).await.unwrap().unwrap();
+    assert_eq!(*seen, Some(("resources".to_owned(), 1000)));
 }
 
 #[tokio::test]

@@ -32,6 +32,8 @@ pub(crate) struct TestPlatform {
     dir: TempDir,
     pub(crate) sandbox: Arc<FakeSandbox>,
     pub(crate) stager: BuildpackStager,
+    /// The last folder of blobs that was trimmed, and to what size.
+    pub(crate) trimmed: watch::Sender<Option<(String, u64)>>,
     pub(crate) log: Arc<RecordedLog>,
     pub(crate) app_id: AppId,
 }
@@ -44,13 +46,15 @@ impl TestPlatform {
     pub(crate) fn with(change: impl FnOnce(&mut StagerConfig)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let sandbox = Arc::new(FakeSandbox::new());
-        let stager = stager_in(dir.path(), &sandbox, change);
-        Self { dir, sandbox, stager, log: Arc::default(), app_id: AppId::random() }
+        let trimmed = watch::Sender::new(None);
+        let stager = stager_in(dir.path(), &sandbox, trimmed.clone(), change);
+        let app_id = AppId::random();
+        Self { dir, sandbox, stager, trimmed, log: Arc::default(), app_id }
     }
 
     /// Another stager on the same folders.
     pub(crate) fn again(&self, change: impl FnOnce(&mut StagerConfig)) -> BuildpackStager {
-        stager_in(self.dir.path(), &self.sandbox, change)
+        stager_in(self.dir.path(), &self.sandbox, self.trimmed.clone(), change)
     }
 
     pub(crate) async fn upload(
@@ -124,13 +128,14 @@ impl TestPlatform {
 fn stager_in(
     dir: &Path,
     sandbox: &Arc<FakeSandbox>,
+    trimmed: watch::Sender<Option<(String, u64)>>,
     change: impl FnOnce(&mut StagerConfig),
 ) -> BuildpackStager {
     let mut config = StagerConfig::below(dir, HostEnvironment::default());
     // Files of tests are small.
     config.resource_bytes_min = 1;
     change(&mut config);
-    let blobs = Arc::new(FolderBlobs { dir: dir.join("blobs") });
+    let blobs = Arc::new(FolderBlobs { dir: dir.join("blobs"), trimmed });
     let clock = Arc::new(SystemClock::new());
     BuildpackStager::new(config, sandbox.clone(), sandbox.clone(), blobs, clock).unwrap()
 }
@@ -183,6 +188,7 @@ impl LogSink for RecordedLog {
 
 struct FolderBlobs {
     dir: PathBuf,
+    trimmed: watch::Sender<Option<(String, u64)>>,
 }
 
 impl FolderBlobs {
@@ -216,5 +222,10 @@ impl BlobStore for FolderBlobs {
 
     async fn delete(&self, key: &str) -> Result<(), BlobError> {
         fs::remove_file(self.dir.join(key)).map_err(Self::failed("delete", key))
+    }
+
+    async fn trim(&self, folder: &str, bytes_max: u64) -> Result<u64, BlobError> {
+        self.trimmed.send_replace(Some((folder.to_owned(), bytes_max)));
+        Ok(0)
     }
 }
