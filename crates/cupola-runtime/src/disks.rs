@@ -38,6 +38,10 @@ pub(crate) fn make(
         let unfinished = image.with_extension("unfinished");
         let made = make_file_system(&unfinished, disk_mib, root);
         made.and_then(|()| {
+            // Otherwise the name could outlive a loss of power and the content not.
+            File::open(&unfinished)
+                .and_then(|file| file.sync_all())
+                .doing(|| format!("sync `{}`", unfinished.display()))?;
             fs::rename(&unfinished, &template).doing(|| format!("keep `{}`", template.display()))
         })
         .inspect_err(|_| {

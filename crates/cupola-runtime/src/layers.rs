@@ -21,7 +21,7 @@ use std::{
 use async_trait::async_trait;
 use cupola_domain::droplets::LayerDigest;
 use cupola_ports::sandbox::{FrozenLayer, LayerFile, Layers, SandboxError};
-use rustix::fs::OFlags;
+use rustix::fs::{AtFlags, CWD, OFlags, Timespec, Timestamps, UTIME_NOW};
 
 use crate::{
     config::Paths,
@@ -129,7 +129,8 @@ impl LayerStore {
         Ok(folder)
     }
 
-    /// Makes what was frozen in `unfinished` a layer. The same digest is the same layer.
+    /// Makes what was frozen in `unfinished` a layer. The same digest is the same layer, unless the
+    /// one that is there may have lost something with the power.
     pub(crate) fn finish(
         &self,
         name: String,
@@ -138,21 +139,49 @@ impl LayerStore {
     ) -> Result<FrozenLayer, RuntimeError> {
         let folder = self.folder(&record.digest);
         records::write(&unfinished.join(RECORD), record)?;
-        let _placing = self.placing.lock().unwrap_or_else(PoisonError::into_inner);
-        if folder.exists() {
-            let _ = fs::remove_dir_all(unfinished);
+        let placing = self.placing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut surplus = unfinished.to_owned();
+        if folder.exists() && !self.is_doubtful(&folder, record) {
             // It counts as young again, so that `retain` does not take it from its new droplet.
-            records::write(&folder.join(RECORD), record)?;
+            touch(&folder.join(RECORD)).doing(|| format!("keep `{}`", folder.display()))?;
         } else {
+            if folder.exists() {
+                surplus = self.new_unfinished()?;
+                fs::rename(&folder, &surplus).doing(|| "replace a layer".to_owned())?;
+                let _ = fs::remove_dir_all(self.shifted_folder(&record.digest));
+            }
             fs::rename(unfinished, &folder).doing(|| format!("keep `{}`", folder.display()))?;
         }
+        drop(placing);
+        let _ = fs::remove_dir_all(surplus);
         Ok(FrozenLayer { name, digest: record.digest.clone(), bytes: record.bytes })
     }
 
-    /// Makes finished layers outlive a loss of power.
-    pub(crate) fn sync(&self) {
-        if let Ok(folder) = fs::File::open(self.paths.layers()) {
-            let _ = rustix::fs::syncfs(folder);
+    /// Whether the layer was written in an earlier boot that ended before it was on the disk. One
+    /// that a container has mounted stays all the same.
+    fn is_doubtful(&self, folder: &Path, new: &LayerRecord) -> bool {
+        let is_whole = match records::read::<LayerRecord>(&folder.join(RECORD)) {
+            Ok(Some(LayerRecord { unsynced_boot: Some(boot), .. })) => {
+                Some(&boot) == new.unsynced_boot.as_ref()
+            }
+            Ok(Some(_)) => true,
+            Ok(None) | Err(_) => false,
+        };
+        let trees = [folder.join(TREE), self.shifted_folder(&new.digest).join(TREE)];
+        !is_whole && !trees.iter().any(|tree| self.mounted().contains(tree))
+    }
+
+    /// Makes finished layers outlive a loss of power, and notes it of this one.
+    pub(crate) fn sync(&self, digest: &LayerDigest) {
+        let synced = fs::File::open(self.paths.layers())
+            .is_ok_and(|folder| rustix::fs::syncfs(folder).is_ok());
+        let path = self.folder(digest).join(RECORD);
+        let _placing = self.placing.lock().unwrap_or_else(PoisonError::into_inner);
+        if let (true, Ok(Some(mut record))) = (synced, records::read::<LayerRecord>(&path)) {
+            record.unsynced_boot = None;
+            if let Err(error) = records::write(&path, &record) {
+                tracing::warn!(%digest, %error, "a layer was synced and could not be marked so");
+            }
         }
     }
 
@@ -222,6 +251,13 @@ pub(crate) fn make_private(folder: &Path) -> Result<(), RuntimeError> {
     fs::create_dir_all(folder)
         .and_then(|()| fs::set_permissions(folder, fs::Permissions::from_mode(0o700)))
         .doing(|| format!("create `{}`", folder.display()))
+}
+
+/// Lets a file count as changed now.
+fn touch(path: &Path) -> io::Result<()> {
+    let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
+    let times = Timestamps { last_access: now, last_modification: now };
+    Ok(rustix::fs::utimensat(CWD, path, &times, AtFlags::empty())?)
 }
 
 fn age_of(path: &Path) -> Option<Duration> {
@@ -330,5 +366,44 @@ pub(crate) async fn blocking<T: Send + 'static>(
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
         Err(error) => Err(io::Error::other(error)).doing(|| "run file system work".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Makes a layer of one file anew, as frozen in this boot, and hands back what is kept of it.
+    fn make(store: &LayerStore, text: &str, unsynced_boot: Option<&str>) -> String {
+        let unfinished = store.new_unfinished().unwrap();
+        fs::create_dir(unfinished.join(TREE)).unwrap();
+        fs::write(unfinished.join(TREE).join("file"), text).unwrap();
+        let record = LayerRecord {
+            version: records::VERSION,
+            digest: LayerDigest::from_sha256([7; 32]),
+            bytes: 5,
+            entries: 1,
+            unsynced_boot: unsynced_boot.map(str::to_owned),
+        };
+        store.finish("app".to_owned(), &unfinished, &record).unwrap();
+        assert!(!unfinished.exists());
+        fs::read_to_string(store.folder(&record.digest).join(TREE).join("file")).unwrap()
+    }
+
+    #[test]
+    fn a_layer_that_may_have_lost_something_with_the_power_is_replaced() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let paths = Paths::of(&folder.path().join("data"), &folder.path().join("run"));
+        let store = LayerStore::open(paths, 0, false).unwrap();
+
+        make(&store, "", Some("first boot"));
+        let in_the_same_boot = make(&store, "whole", Some("first boot"));
+        let in_the_next = make(&store, "whole", Some("second boot"));
+        store.sync(&LayerDigest::from_sha256([7; 32]));
+        let once_synced = make(&store, "other", Some("third boot"));
+
+        assert_eq!(in_the_same_boot, "");
+        assert_eq!(in_the_next, "whole");
+        assert_eq!(once_synced, "whole");
     }
 }

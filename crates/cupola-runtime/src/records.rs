@@ -125,6 +125,10 @@ pub(crate) struct LayerRecord {
     pub digest: cupola_domain::droplets::LayerDigest,
     pub bytes: u64,
     pub entries: u64,
+    /// The boot in which it was written, until it is known to be on the disk: after another boot its
+    /// files may be short.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unsynced_boot: Option<String>,
 }
 
 /// A record with a version.
@@ -207,6 +211,7 @@ mod tests {
         reads_and_writes_back::<ExitRecord>("exit");
         reads_and_writes_back::<Description>("description");
         reads_and_writes_back::<LayerRecord>("layer");
+        reads_and_writes_back::<LayerRecord>("unsynced_layer");
     }
 
     #[test]

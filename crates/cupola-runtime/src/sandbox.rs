@@ -237,13 +237,15 @@ async fn keep(
     let asked = timeout(FREEZE_TIME_MAX, ask(shim, &request));
     match asked.await.doing(|| "freeze what a sandbox wrote".to_owned())?? {
         Event::Frozen { digest, bytes, entries } => {
-            let record = LayerRecord { version: records::VERSION, digest, bytes, entries };
+            let unsynced_boot = Some(remains.inner.boot_id.clone());
+            let record =
+                LayerRecord { version: records::VERSION, digest, bytes, entries, unsynced_boot };
             let name = freeze.name.clone();
-            let kept = blocking(move || store.finish(name, &into, &record)).await;
+            let kept = blocking(move || store.finish(name, &into, &record)).await?;
             // Soon durable, and nobody waits for it: other writers may have left much to do.
-            let store = remains.inner.layers.clone();
-            tokio::task::spawn_blocking(move || store.sync());
-            kept
+            let (store, digest) = (remains.inner.layers.clone(), kept.digest.clone());
+            tokio::task::spawn_blocking(move || store.sync(&digest));
+            Ok(kept)
         }
         Event::Failed { too_large: true, .. } => {
             Err(RuntimeError::TreeTooLarge { limit_mib: spec.limits.disk_mib.into() })

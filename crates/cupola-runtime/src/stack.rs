@@ -134,6 +134,10 @@ pub(crate) fn prepare(stacks: &Path, self_exe: &Path) -> Result<PathBuf, Runtime
         let _ = fs::remove_dir_all(&unfinished);
         build(&unfinished.join("tree"), self_exe)
             .doing(|| format!("make the skeleton `{}`", unfinished.display()))?;
+        // Otherwise the name could outlive a loss of power and the content not.
+        fs::File::open(stacks)
+            .and_then(|folder| Ok(rustix::fs::syncfs(folder)?))
+            .doing(|| format!("sync `{}`", stacks.display()))?;
         fs::rename(&unfinished, &finished)
             .doing(|| format!("make the skeleton `{}`", finished.display()))?;
     }
