@@ -212,17 +212,22 @@ impl LayerStore {
         for entry in fs::read_dir(&all).doing(|| "list the layers".to_owned())?.flatten() {
             let record_path = entry.path().join(RECORD);
             let Ok(Some(record)) = records::read::<LayerRecord>(&record_path) else { continue };
-            let is_old = age_of(&record_path).is_some_and(|age| age > AGE_MIN);
             let shifted = self.shifted_folder(&record.digest);
             let trees = [entry.path().join(TREE), shifted.join(TREE)];
             let is_mounted = trees.iter().any(|tree| mounted.contains(tree));
-            if used.contains(&record.digest) || !is_old || is_mounted {
+            if used.contains(&record.digest) || is_mounted {
                 continue;
             }
-            let _placing = self.placing.lock().unwrap_or_else(PoisonError::into_inner);
-            // Renamed first: a layer is there whole or not at all.
             let doomed = self.paths.layers_unfinished().join(record.digest.hex());
-            fs::rename(entry.path(), &doomed).doing(|| "remove a layer".to_owned())?;
+            {
+                let _placing = self.placing.lock().unwrap_or_else(PoisonError::into_inner);
+                // Only now: until here, a build could make it young again.
+                if age_of(&record_path).is_none_or(|age| age <= AGE_MIN) {
+                    continue;
+                }
+                // Renamed first: a layer is there whole or not at all.
+                fs::rename(entry.path(), &doomed).doing(|| "remove a layer".to_owned())?;
+            }
             let _ = fs::remove_dir_all(&doomed);
             let _ = fs::remove_dir_all(&shifted);
             freed += record.bytes;
