@@ -80,6 +80,8 @@ fn run(adopt: bool, folder: &Path) -> Result<(), RuntimeError> {
     let container = if adopt { launch::adopt(&launch) } else { launch::start(&launch, record) };
     match container {
         Ok(container) => watch::watch(launch, container),
+        // Whatever this shim could not do, the next one may: a running app is not ended for it.
+        Err(error) if adopt && launch::may_run() => Err(error),
         Err(error) => {
             launch::delete(&launch);
             rootfs::release();

@@ -69,13 +69,17 @@ pub(super) fn start(launch: &Launch, record: OwnedFd) -> Result<Container, Runti
 
 /// Takes over from a shim that died.
 pub(super) fn adopt(launch: &Launch) -> Result<Container, RuntimeError> {
-    let started = match records::read::<Started>(Path::new(names::STARTED))? {
+    let known = records::read::<Started>(Path::new(names::STARTED))?;
+    let started = match known {
         Some(started) => started,
-        None => find_started().map_err(|_| RuntimeError::NotStarted {
-            detail: format!("the shim of `{}` died while it started it", launch.id),
-        })?,
+        None => {
+            let started = find_started().map_err(|_| RuntimeError::NotStarted {
+                detail: format!("the shim of `{}` died while it started it", launch.id),
+            })?;
+            records::write(Path::new(names::STARTED), &started)?;
+            started
+        }
     };
-    records::write(Path::new(names::STARTED), &started)?;
     let (out, err, writers) = open_pipes()?;
     Ok(Container {
         started,
@@ -85,6 +89,15 @@ pub(super) fn adopt(launch: &Launch) -> Result<Container, RuntimeError> {
         _writers: writers,
         is_child: false,
     })
+}
+
+/// Whether the container's first process is there, as far as its records can be read.
+pub(super) fn may_run() -> bool {
+    let started = match records::read::<Started>(Path::new(names::STARTED)) {
+        Ok(Some(started)) => Ok(started),
+        Ok(None) | Err(_) => find_started(),
+    };
+    started.is_ok_and(|started| start_ticks(started.pid) == Some(started.start_ticks))
 }
 
 /// Removes what the OCI runtime keeps of the container.
