@@ -52,6 +52,9 @@ pub struct RuntimeConfig {
     pub connections_max: u32,
     /// From SIGTERM to SIGKILL.
     pub stop_grace: Duration,
+    /// How long a shim may take to answer, or to end a container that it was told to kill. One that
+    /// takes longer is ended together with its container.
+    pub shim_patience: Duration,
 }
 
 impl RuntimeConfig {
@@ -76,6 +79,7 @@ impl RuntimeConfig {
             open_files_max: 16_384,
             connections_max: 4096,
             stop_grace: Duration::from_secs(10),
+            shim_patience: Duration::from_secs(30),
         }
     }
 

@@ -83,14 +83,17 @@ async fn run(
     let deadline = Instant::now() + spec.limits.time_max;
     let (mut shim, folder) = start(inner, spec, remains).await?;
     let mut lines_lost = 0;
-    let (record, cut_short) = follow(&mut shim, &output, cancel, deadline, &mut lines_lost).await?;
+    let ends = Ends { cancel, deadline, shim_patience: inner.config.shim_patience };
+    let (record, cut_short) = follow(&mut shim, &output, ends, &mut lines_lost).await?;
     drop(output);
     let exit = exit_of(&record, cut_short);
     let is_good = exit == SandboxExit::Exited { code: 0 };
     if record.disk_full && !is_good && cut_short.is_none() {
         return Err(SandboxError::DiskFull { limit_mib: spec.limits.disk_mib });
     }
-    let handed_back = hand_back(&mut shim, spec, &folder).await?;
+    let handed_back = timeout(inner.config.shim_patience, hand_back(&mut shim, spec, &folder))
+        .await
+        .doing(|| "read what a sandbox hands back".to_owned())??;
     let mut frozen = Vec::new();
     if is_good {
         for freeze in &spec.freeze {
@@ -133,27 +136,41 @@ async fn start(
     )?;
     ShimClient::spawn(&inner.config.self_exe, &folder, ShimMode::Start).await?;
     let lost = || "reach the shim of a sandbox".to_owned();
-    let mut shim = ShimClient::connect(&folder).await.doing(lost)?;
-    shim.attach().await.doing(lost)?;
+    let attached = async {
+        let mut shim = ShimClient::connect(&folder).await?;
+        shim.attach().await?;
+        std::io::Result::Ok(shim)
+    };
+    let shim = timeout(inner.config.shim_patience, attached).await.doing(lost)?.doing(lost)?;
     Ok((shim, folder))
+}
+
+/// What ends a sandbox that does not end by itself.
+struct Ends {
+    cancel: watch::Receiver<bool>,
+    deadline: Instant,
+    /// From the kill to the word of it.
+    shim_patience: Duration,
 }
 
 /// Passes lines on until the program has ended, by itself or because it must.
 async fn follow(
     shim: &mut ShimClient,
     output: &mpsc::Sender<OutputLine>,
-    mut cancel: watch::Receiver<bool>,
-    deadline: Instant,
+    ends: Ends,
     lines_lost: &mut u64,
 ) -> Result<(ExitRecord, Option<CutShort>), RuntimeError> {
     let lost = || "follow a sandbox: its shim is gone".to_owned();
+    let Ends { mut cancel, deadline, shim_patience } = ends;
     let mut cut_short = None;
     let mut can_cancel = true;
+    let mut killed_at = deadline;
     loop {
         let event = tokio::select! {
             event = shim.next() => event.doing(lost)?,
             () = sleep_until(deadline), if cut_short.is_none() => {
                 cut_short = Some(CutShort::TimeUp);
+                killed_at = Instant::now();
                 shim.send(&Request::Kill).await.doing(lost)?;
                 continue;
             }
@@ -162,9 +179,14 @@ async fn follow(
                 can_cancel = cancelled;
                 if cancelled {
                     cut_short = Some(CutShort::Cancelled);
+                    killed_at = Instant::now();
                     shim.send(&Request::Kill).await.doing(lost)?;
                 }
                 continue;
+            }
+            () = sleep_until(killed_at + shim_patience), if cut_short.is_some() => {
+                Err(std::io::Error::from(std::io::ErrorKind::TimedOut))
+                    .doing(|| "end a sandbox: its shim does not answer".to_owned())?
             }
         };
         match event {
@@ -326,9 +348,9 @@ async fn remove(inner: Arc<Inner>, id: String, slot: Option<Slot>, unfinished: V
     let folder = inner.paths.instance(&id);
     // A shim that was told to quit closes its connection when it is gone.
     if let Ok(mut shim) = ShimClient::connect(&folder).await {
-        let _ = shim.send(&Request::Attach { version: records::VERSION }).await;
-        let _ = shim.send(&Request::Kill).await;
         let ended = async {
+            let _ = shim.send(&Request::Attach { version: records::VERSION }).await;
+            let _ = shim.send(&Request::Kill).await;
             while let Ok(event) = shim.next().await {
                 if matches!(event, Event::Exit { .. } | Event::Status { ended: true, .. }) {
                     break;

@@ -7,6 +7,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
     sync::{Arc, atomic::AtomicU64},
+    time::Duration,
 };
 
 use attachment::{Attached, Found};
@@ -16,7 +17,10 @@ use cupola_ports::{
     cells::{ActualInstance, DesiredInstance, ExitReport, Phase, Work},
     logs::LogStream,
 };
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    sync::{mpsc, watch},
+    time::{Instant, sleep_until},
+};
 
 use super::{Shared, environment, health::Subject, words};
 use crate::{
@@ -195,16 +199,29 @@ impl InstanceTask {
         tokio::pin!(pump, health);
         let mut verdict = None;
         let mut is_stopping = false;
+        let mut give_up_at: Option<Instant> = None;
         loop {
+            let give_up = async {
+                match give_up_at {
+                    Some(at) => sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 record = &mut pump => return self.report(&record, verdict),
+                () = give_up => {
+                    tracing::warn!(instance.id = %self.desired.id, "its shim does not answer");
+                    return self.report(&self.lost_record(), verdict);
+                }
                 cause = &mut health, if verdict.is_none() && !is_stopping => {
                     self.tell_unhealthy(&cause);
                     verdict = Some(cause);
+                    give_up_at.get_or_insert(Instant::now() + self.stop_time_max());
                     let _ = requests.send(self.stop_request()).await;
                 }
                 () = turns_true(&mut is_forgotten), if !is_stopping => {
                     is_stopping = true;
+                    give_up_at.get_or_insert(Instant::now() + self.stop_time_max());
                     self.set_phase(Phase::Stopping);
                     let text = format!("stopping instance {}", self.desired.id);
                     self.tell_cell(LogStream::Out, text);
@@ -212,6 +229,12 @@ impl InstanceTask {
                 }
             }
         }
+    }
+
+    /// From the request to stop to the word of the end, if the shim is well.
+    fn stop_time_max(&self) -> Duration {
+        let config = &self.shared.runtime.inner.config;
+        config.stop_grace + config.shim_patience
     }
 
     fn stop_request(&self) -> Request {

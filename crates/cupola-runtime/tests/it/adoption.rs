@@ -1,6 +1,6 @@
 //! Shims and control may die at any time: apps live on, and nothing that can be known is lost.
 
-use std::{fs, path::Path, sync::Arc};
+use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use cupola_domain::{instances::ExitCause, processes::Check};
 use cupola_ports::{
@@ -11,7 +11,7 @@ use cupola_ports::{
 use cupola_runtime::Runtime;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::host::{Host, Lines, exited, get, instance, shell, test_app, wait_for};
+use crate::host::{Host, Lines, PATIENCE, exited, get, instance, shell, test_app, wait_for};
 
 /// The process id that the shim writes into its lock.
 fn shim_pid(folder: &Path) -> Pid {
@@ -37,6 +37,51 @@ async fn a_killed_shim_is_replaced_and_lines_go_on() {
     let counted = lines.iter().filter(|line| line.starts_with("count ")).count();
     assert!(counted >= 39, "{lines:?}");
     host.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shim_that_cannot_take_over_leaves_the_app_alone() {
+    let host = Host::new().await;
+    let script = "n=0; while :; do n=$((n+1)); echo count $n; sleep 0.05; done";
+    let desired = instance(shell(script), Check::Process);
+    host.start(&desired).await;
+    let first = host.running(desired.id).await;
+    host.lines.wait_for("count 3").await;
+    let folder = host.instance_folder(desired.id);
+
+    fs::rename(folder.join("out"), folder.join("out-elsewhere")).unwrap();
+    kill_process(shim_pid(&folder), Signal::KILL).unwrap();
+    until(|| {
+        let log = fs::read_to_string(folder.join("shim.log")).unwrap_or_default();
+        log.contains("cannot read the pipe") || log.contains("cannot open the pipe")
+    })
+    .await;
+    fs::rename(folder.join("out-elsewhere"), folder.join("out")).unwrap();
+    host.lines.wait_for("count 40").await;
+
+    assert_eq!(host.running(desired.id).await.started_at, first.started_at);
+    host.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_is_ended_though_its_shim_hangs() {
+    let host = Host::with(|config| config.shim_patience = Duration::from_secs(1)).await;
+    let desired = instance(test_app(&["idle"]), Check::Process);
+    host.start(&desired).await;
+    host.running(desired.id).await;
+
+    kill_process(shim_pid(&host.instance_folder(desired.id)), Signal::STOP).unwrap();
+    host.stop_all().await;
+
+    assert!(!host.instance_folder(desired.id).exists());
+}
+
+async fn until(is_so: impl Fn() -> bool) {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(tokio::time::Instant::now() < deadline);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,6 +6,7 @@ use cupola_ports::sandbox::{
     Bind, Freeze, HandBack, Layers, OutputLine, Sandbox, SandboxError, SandboxExit, SandboxOutcome,
     SandboxSpec,
 };
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::sync::{mpsc, watch};
 
 use crate::host::{Host, sandbox, shell};
@@ -203,6 +204,27 @@ async fn a_cancelled_sandbox_is_killed_and_a_dropped_one_leaves_nothing() {
         assert!(tokio::time::Instant::now() < deadline, "the dropped sandbox is still there");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sandbox_is_ended_though_its_shim_hangs() {
+    let host = Host::with(|config| config.shim_patience = Duration::from_secs(1)).await;
+    let mut spec = sandbox(shell("echo up; sleep 1000"));
+    spec.limits.time_max = Duration::from_secs(2);
+    let folder = host.config.run_dir.join("instances").join(&spec.id);
+    let (output, mut lines) = mpsc::channel::<OutputLine>(10);
+    let (_keep, cancel) = watch::channel(false);
+    let sandboxes = host.runtime.sandbox();
+    let running = tokio::spawn(async move { sandboxes.run(spec, output, cancel).await });
+    lines.recv().await.unwrap();
+
+    let shim = fs::read_to_string(folder.join("shim.lock")).unwrap();
+    let shim = Pid::from_raw(shim.parse().unwrap()).unwrap();
+    kill_process(shim, Signal::STOP).unwrap();
+    let outcome = tokio::time::timeout(crate::host::PATIENCE, running).await.unwrap().unwrap();
+
+    assert!(matches!(outcome, Err(SandboxError::Host { .. })), "{outcome:?}");
+    assert!(!folder.exists());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,7 +3,10 @@
 use std::{fs::File, net::Ipv4Addr, sync::atomic::Ordering, time::Duration};
 
 use cupola_ports::logs::{LogLine, LogStream};
-use tokio::{sync::mpsc, time::sleep};
+use tokio::{
+    sync::mpsc,
+    time::{sleep, timeout},
+};
 
 use super::InstanceTask;
 use crate::{
@@ -49,8 +52,14 @@ impl InstanceTask {
     }
 
     async fn connect(&self, address: Ipv4Addr) -> std::io::Result<Attached> {
-        let mut shim = ShimClient::connect(&self.folder).await?;
-        match shim.attach().await? {
+        let attached = async {
+            let mut shim = ShimClient::connect(&self.folder).await?;
+            let answer = shim.attach().await?;
+            std::io::Result::Ok((shim, answer))
+        };
+        let patience = self.shared.runtime.inner.config.shim_patience;
+        let (shim, answer) = timeout(patience, attached).await??;
+        match answer {
             Event::Status { started, .. } => Ok(Attached { shim, started, address }),
             other => Err(std::io::Error::other(format!("unexpected answer {other:?}"))),
         }
@@ -147,7 +156,7 @@ impl InstanceTask {
         }
     }
 
-    fn lost_record(&self) -> ExitRecord {
+    pub(super) fn lost_record(&self) -> ExitRecord {
         let now = self.shared.clock.now();
         ExitRecord {
             version: records::VERSION,
