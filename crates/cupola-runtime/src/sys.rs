@@ -30,10 +30,15 @@ pub(crate) struct NamespacePair {
     pub(crate) net: OwnedFd,
 }
 
+/// The kernel counts the inotify instances of all user namespaces together, as those of the user who
+/// made them, and usually gives that one 128. This many are for each.
+const INOTIFY_INSTANCES_MAX: &[u8] = b"16";
+
 /// Makes a pair whose ids 0 to 65535 are `uid_base` and up on the host.
 pub(crate) fn namespace_pair(uid_base: u32) -> io::Result<NamespacePair> {
     let child = Sleeper::start(libc::CLONE_NEWUSER | libc::CLONE_NEWNET)?;
     let proc = Path::new("/proc").join(child.pid.as_raw_nonzero().to_string());
+    child.wait_for_limits()?;
     let map = format!("0 {uid_base} 65536\n");
     fs::write(proc.join("uid_map"), &map)?;
     fs::write(proc.join("gid_map"), &map)?;
@@ -57,17 +62,26 @@ pub(crate) fn user_namespace_of_one(inside: u32, outside: u32) -> io::Result<Own
 struct Sleeper {
     pid: Pid,
     pidfd: OwnedFd,
+    /// Has one byte once the child has set the limits of its user namespace.
+    limited: OwnedFd,
 }
 
 impl Sleeper {
     fn start(flags: libc::c_int) -> io::Result<Self> {
         let flags = libc::c_ulong::from((flags | libc::SIGCHLD).cast_unsigned());
+        let (limited, says_limited) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
         // SAFETY: without CLONE_VM this is fork. The child makes only system calls that are
         // async-signal-safe and never returns, so locks held by other threads do not matter.
         let pid = unsafe {
             let pid = libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0);
             if pid == 0 {
                 libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+                // Shows and takes the value of the namespace that the writer is in.
+                let path = c"/proc/sys/user/max_inotify_instances";
+                let file = libc::open(path.as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
+                let text = INOTIFY_INSTANCES_MAX;
+                libc::write(file, text.as_ptr().cast(), text.len());
+                libc::write(says_limited.as_raw_fd(), text.as_ptr().cast(), 1);
                 loop {
                     libc::pause();
                 }
@@ -81,7 +95,15 @@ impl Sleeper {
             i32::try_from(pid).map_err(|_| io::Error::other("the kernel gave no process id"))?;
         let pid = Pid::from_raw(raw).ok_or_else(|| io::Error::other("no process id"))?;
         let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
-        Ok(Self { pid, pidfd })
+        Ok(Self { pid, pidfd, limited })
+    }
+
+    /// A kernel without the limit says the same: nobody can do anything about it.
+    fn wait_for_limits(&self) -> io::Result<()> {
+        match rustix::io::read(&self.limited, &mut [0])? {
+            0 => Err(io::Error::other("the process in a new namespace ended")),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -133,3 +133,14 @@ async fn a_fork_bomb_ends_at_the_limit_of_processes() {
     let forked = lines.iter().filter(|line| line.starts_with("forked ")).count();
     assert!((16..32).contains(&forked), "{forked}: {report:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_app_takes_the_inotify_instances_of_all() {
+    let host = Host::new().await;
+    let desired = instance(test_app(&["inotify"]), Check::Process);
+
+    host.start(&desired).await;
+    host.exited(desired.id).await;
+
+    assert_eq!(table(&host.lines.of("APP/PROC/WEB"))["instances"], "16");
+}

@@ -24,6 +24,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         ["connect", addresses @ ..] => connect(addresses),
         ["connect-often", address, times] => connect_often(address, times.parse()?),
         ["resolve", resolver] => resolve(resolver),
+        ["inotify"] => inotify(),
         ["forbidden-calls"] => forbidden_calls(),
         ["chatter", lines] => chatter(lines.parse()?),
         _ => Err("unknown test app".into()),
@@ -97,6 +98,14 @@ fn resolve(resolver: &str) -> Result<(), Box<dyn Error>> {
     let mut answer = [0; 2048];
     let outcome = if socket.recv(&mut answer).is_ok() { "answered" } else { "silent" };
     println!("{resolver} {outcome}");
+    Ok(())
+}
+
+/// Makes as many inotify instances as it may.
+fn inotify() -> Result<(), Box<dyn Error>> {
+    // SAFETY: has no pointer among its arguments.
+    let made = (0..1000).take_while(|_| unsafe { libc::inotify_init() } >= 0).count();
+    println!("instances {made}");
     Ok(())
 }
 
