@@ -14,7 +14,7 @@ use crate::{
     bundle::Bundle,
     disks,
     error::{Doing, RuntimeError},
-    layers::check_stack,
+    layers::{blocking, check_stack},
     network::Slot,
     records::{self, Kind, Launch, LaunchBind},
     runtime::Inner,
@@ -53,24 +53,36 @@ const ENVIRONMENT: [(&str, &str); 5] = [
 
 impl Inner {
     /// Writes the folder of a container that is to start in `slot`.
-    pub(crate) fn prepare_container(
+    pub(crate) async fn prepare_container(
         &self,
         spec: &ContainerSpec<'_>,
         slot: &Slot,
     ) -> Result<PathBuf, RuntimeError> {
         check_stack(spec.stack)?;
         let folder = self.paths.instance(spec.id);
-        let mut lowers = vec![self.skeleton.clone()];
-        for digest in spec.layers {
-            lowers.push(self.layers.tree(digest)?);
-        }
+        let lowers = self.lowers(spec.layers).await?;
         make_passable(&folder)?;
         let cgroup = format!("{}/{}", self.config.cgroup_parent(), spec.id);
         self.write_launch(spec, slot, &folder, &cgroup, lowers)?;
         self.write_config(spec, &folder, &cgroup)?;
         let (scratch, image) = (self.paths.scratch(), self.disk_image(spec.id));
-        disks::make(&scratch, &image, spec.disk_mib, self.config.uid_base)?;
+        let (disk_mib, root) = (spec.disk_mib, self.config.uid_base);
+        // The first of a size runs `mkfs.ext4` and waits for the disk.
+        blocking(move || disks::make(&scratch, &image, disk_mib, root)).await?;
         Ok(folder)
+    }
+
+    /// The trees to mount, lowest first. Without id-mapped mounts the first use of each is a copy.
+    async fn lowers(&self, digests: &[LayerDigest]) -> Result<Vec<PathBuf>, RuntimeError> {
+        let (layers, digests) = (self.layers.clone(), digests.to_vec());
+        let mut lowers = vec![self.skeleton.clone()];
+        blocking(move || {
+            for digest in &digests {
+                lowers.push(layers.tree(digest)?);
+            }
+            Ok(lowers)
+        })
+        .await
     }
 
     fn disk_image(&self, id: &str) -> PathBuf {

@@ -116,24 +116,26 @@ async fn start(
     // Kept until the end, together with its address.
     let slot = &*remains.slot.insert(inner.network.slot(egress).await?);
     let limits = spec.limits;
-    let folder = inner.prepare_container(
-        &ContainerSpec {
-            id: &spec.id,
-            kind: Kind::Sandbox,
-            layers: &spec.layers,
-            stack: &spec.stack,
-            argv: &spec.argv,
-            environment: spec.environment.clone(),
-            working_directory: &spec.working_directory,
-            binds: &spec.binds,
-            memory_mib: limits.memory_mib,
-            disk_mib: limits.disk_mib,
-            pids_max: limits.pids,
-            cpu_shares: (u64::from(limits.cpu_weight) * SHARES_OF_100 / 100).max(2),
-            log_rate_bytes_per_s: OUTPUT_BYTES_PER_S_MAX,
-        },
-        slot,
-    )?;
+    let folder = inner
+        .prepare_container(
+            &ContainerSpec {
+                id: &spec.id,
+                kind: Kind::Sandbox,
+                layers: &spec.layers,
+                stack: &spec.stack,
+                argv: &spec.argv,
+                environment: spec.environment.clone(),
+                working_directory: &spec.working_directory,
+                binds: &spec.binds,
+                memory_mib: limits.memory_mib,
+                disk_mib: limits.disk_mib,
+                pids_max: limits.pids,
+                cpu_shares: (u64::from(limits.cpu_weight) * SHARES_OF_100 / 100).max(2),
+                log_rate_bytes_per_s: OUTPUT_BYTES_PER_S_MAX,
+            },
+            slot,
+        )
+        .await?;
     ShimClient::spawn(&inner.config.self_exe, &folder, ShimMode::Start).await?;
     let lost = || "reach the shim of a sandbox".to_owned();
     let attached = async {

@@ -152,24 +152,26 @@ impl InstanceTask {
         let inner = &self.shared.runtime.inner;
         let desired = &self.desired;
         let id = desired.id.to_string();
-        let folder = inner.prepare_container(
-            &ContainerSpec {
-                id: &id,
-                kind: Kind::Instance,
-                layers: &desired.layers,
-                stack: &desired.stack,
-                argv: &desired.argv,
-                environment: environment::of(desired, address),
-                working_directory: &desired.working_directory,
-                binds: &[],
-                memory_mib: desired.limits.memory_mib,
-                disk_mib: desired.limits.disk_mib,
-                pids_max: inner.config.pids_max,
-                cpu_shares: cpu_shares_by_memory(desired.limits.memory_mib),
-                log_rate_bytes_per_s: desired.limits.log_rate_bytes_per_s,
-            },
-            slot,
-        )?;
+        let folder = inner
+            .prepare_container(
+                &ContainerSpec {
+                    id: &id,
+                    kind: Kind::Instance,
+                    layers: &desired.layers,
+                    stack: &desired.stack,
+                    argv: &desired.argv,
+                    environment: environment::of(desired, address),
+                    working_directory: &desired.working_directory,
+                    binds: &[],
+                    memory_mib: desired.limits.memory_mib,
+                    disk_mib: desired.limits.disk_mib,
+                    pids_max: inner.config.pids_max,
+                    cpu_shares: cpu_shares_by_memory(desired.limits.memory_mib),
+                    log_rate_bytes_per_s: desired.limits.log_rate_bytes_per_s,
+                },
+                slot,
+            )
+            .await?;
         let record =
             InstanceRecord { version: records::VERSION, desired: desired.clone(), address };
         records::write(&folder.join(names::INSTANCE), &record)?;
