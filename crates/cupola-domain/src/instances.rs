@@ -37,8 +37,12 @@ pub enum ExitCause {
 pub enum ListenDetail {
     /// On no port at all.
     Nowhere,
-    /// On other ports than the one it was told.
-    OtherPorts { ports: Vec<u16> },
+    /// On other ports than the one it was told: the lowest, and how many more.
+    OtherPorts {
+        ports: Vec<u16>,
+        #[serde(default)]
+        more: usize,
+    },
     /// On the right port, but only on the loopback address of its container.
     LoopbackOnly,
     /// On the right port; the check itself failed.
@@ -121,15 +125,21 @@ impl fmt::Display for ExitCause {
     }
 }
 
+/// As in `3000, 9000 and 7 more`.
+pub fn list_of_ports(ports: &[u16], more: usize) -> String {
+    let list: Vec<String> = ports.iter().map(u16::to_string).collect();
+    let list = list.join(", ");
+    if more == 0 { list } else { format!("{list} and {more} more") }
+}
+
 impl fmt::Display for ListenDetail {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Nowhere => {
                 f.write_str("it listens on no port; listen on the port that $PORT names")
             }
-            Self::OtherPorts { ports } => {
-                let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
-                let ports = ports.join(", ");
+            Self::OtherPorts { ports, more } => {
+                let ports = list_of_ports(ports, *more);
                 write!(f, "it listens on port {ports}; listen on the port that $PORT names")
             }
             Self::LoopbackOnly => {

@@ -9,6 +9,8 @@ use cupola_domain::instances::ListenDetail;
 
 /// The kernel's number for a socket that takes connections.
 const LISTEN: &str = "0A";
+/// An app may listen on as many ports as it likes; so many are told, in its log and in its record.
+const PORTS_MAX: usize = 10;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Socket {
@@ -37,7 +39,12 @@ pub(super) fn describe(sockets: &[Socket], port: u16, detail: String) -> ListenD
     let mut ports: Vec<u16> = sockets.iter().map(|socket| socket.port).collect();
     ports.sort_unstable();
     ports.dedup();
-    if ports.is_empty() { ListenDetail::Nowhere } else { ListenDetail::OtherPorts { ports } }
+    if ports.is_empty() {
+        return ListenDetail::Nowhere;
+    }
+    let more = ports.len().saturating_sub(PORTS_MAX);
+    ports.truncate(PORTS_MAX);
+    ListenDetail::OtherPorts { ports, more }
 }
 
 fn is_loopback(address: IpAddr) -> bool {
@@ -100,9 +107,21 @@ mod tests {
         let any6 = "   0: 00000000000000000000000000000000:1F90 0:0 0A 0:0\n";
 
         assert_eq!(of(established), ListenDetail::Nowhere);
-        assert_eq!(of(other), ListenDetail::OtherPorts { ports: vec![3000] });
+        assert_eq!(of(other), ListenDetail::OtherPorts { ports: vec![3000], more: 0 });
         assert_eq!(of(loopback), ListenDetail::LoopbackOnly);
         assert_eq!(of(mapped), ListenDetail::LoopbackOnly);
         assert_eq!(of(any6), ListenDetail::Answered { detail: "x".to_owned() });
+    }
+
+    #[test]
+    fn of_many_ports_the_first_ten_are_named_and_the_rest_counted() {
+        let sockets: Vec<Socket> = (3000..4000)
+            .map(|port| Socket { address: Ipv4Addr::UNSPECIFIED.into(), port })
+            .collect();
+
+        let detail = describe(&sockets, 8080, "x".to_owned());
+
+        let ports = (3000..3010).collect();
+        assert_eq!(detail, ListenDetail::OtherPorts { ports, more: 990 });
     }
 }

@@ -1,6 +1,6 @@
 //! What the platform says about an instance in its app's log.
 
-use cupola_domain::instances::{ExitCause, ListenDetail};
+use cupola_domain::instances::{ExitCause, ListenDetail, list_of_ports};
 use cupola_ports::cells::ExitReport;
 
 /// The end of an instance in words.
@@ -26,12 +26,9 @@ pub(super) fn of_listening(detail: &ListenDetail, port: u16) -> String {
         ListenDetail::Nowhere => {
             format!("it listens on no port; it should on {port}, the value of $PORT")
         }
-        ListenDetail::OtherPorts { ports } => {
-            let ports: Vec<String> = ports.iter().map(ToString::to_string).collect();
-            format!(
-                "it listens on port {}; it should on {port}, the value of $PORT",
-                ports.join(", ")
-            )
+        ListenDetail::OtherPorts { ports, more } => {
+            let ports = list_of_ports(ports, *more);
+            format!("it listens on port {ports}; it should on {port}, the value of $PORT")
         }
         ListenDetail::LoopbackOnly => {
             format!("it listens on port {port} only on 127.0.0.1; it should on 0.0.0.0")
@@ -68,8 +65,12 @@ mod tests {
 
     #[test]
     fn what_it_listens_on_comes_with_what_to_do() {
-        let text = of_listening(&ListenDetail::OtherPorts { ports: vec![3000, 9000] }, 8080);
+        let text =
+            of_listening(&ListenDetail::OtherPorts { ports: vec![3000, 9000], more: 7 }, 8080);
 
-        assert_eq!(text, "it listens on port 3000, 9000; it should on 8080, the value of $PORT");
+        assert_eq!(
+            text,
+            "it listens on port 3000, 9000 and 7 more; it should on 8080, the value of $PORT"
+        );
     }
 }

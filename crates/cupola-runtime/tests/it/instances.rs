@@ -177,7 +177,7 @@ async fn why_an_instance_is_not_reached_is_told_apart() {
     let cause = |detail| ExitCause::NeverHealthy { timeout_s: 1, detail };
     assert_eq!(host.exited(nowhere.id).await.cause, cause(ListenDetail::Nowhere));
     assert_eq!(host.exited(loopback.id).await.cause, cause(ListenDetail::LoopbackOnly));
-    let ports = ListenDetail::OtherPorts { ports: vec![3000] };
+    let ports = ListenDetail::OtherPorts { ports: vec![3000], more: 0 };
     assert_eq!(host.exited(other.id).await.cause, cause(ports));
     let told = host.lines.of("HEALTH").join("\n");
     assert!(told.contains("listens on no port"), "{told}");
