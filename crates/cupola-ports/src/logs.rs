@@ -62,7 +62,8 @@ pub trait LogStore: LogSink {
     /// Lines of this source from now on. A slow reader loses lines, and is told how many.
     fn tail(&self, source_id: &str) -> tokio::sync::mpsc::Receiver<Tail>;
 
-    /// Removes what is kept of this source.
+    /// Removes what is kept of this source, and takes no line of it for a while: whatever it was is
+    /// still ending then. A name is not used again.
     async fn forget(&self, source_id: &str) -> Result<(), LogError>;
 
     /// How many lines were taken, dropped and evicted since the start.

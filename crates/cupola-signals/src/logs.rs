@@ -180,7 +180,7 @@ impl LogStore for SqliteLogs {
     async fn forget(&self, source_id: &str) -> Result<(), LogError> {
         // While the shelf is held no line is on its way from memory to the file.
         let mut shelf = self.shared.shelf.lock().await;
-        self.shared.sources().forget(source_id);
+        self.shared.sources().forget(source_id, self.shared.clock.monotonic());
         shelf.forget(source_id).await.map_err(log_error)
     }
 

@@ -27,6 +27,10 @@ const BEHIND_MICROS_MAX: i64 = 2_000_000;
 /// How often one source is told about its losses.
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
+/// How long lines of a source that was forgotten are refused. Its instances are still ending then,
+/// and what they say would bring its log back for good.
+const REFUSE_FOR: Duration = Duration::from_secs(10 * 60);
+
 /// What a line costs in memory beyond its message.
 const LINE_OVERHEAD_BYTES: usize = 200;
 
@@ -41,6 +45,8 @@ pub(super) struct Batch {
 
 pub(super) struct Sources {
     by_id: HashMap<String, Source>,
+    /// Since when.
+    forgotten: HashMap<String, Duration>,
     limits: LogLimits,
     open: Load,
     unwritten: Load,
@@ -80,6 +86,7 @@ impl Sources {
         let by_id = newest.into_iter().map(|(id, at)| (id, Source::new(at))).collect();
         Self {
             by_id,
+            forgotten: HashMap::new(),
             limits,
             open: Load::default(),
             unwritten: Load::default(),
@@ -89,6 +96,9 @@ impl Sources {
 
     /// Takes a line, or counts it as lost. Says whether the writer should be woken.
     pub(super) fn append(&mut self, line: LogLine) -> bool {
+        if self.forgotten.contains_key(&line.source_id) {
+            return false;
+        }
         let cost = Load::of(&line);
         let (total, limits) = (self.unwritten, self.limits);
         let source = self.source(&line.source_id);
@@ -110,6 +120,9 @@ impl Sources {
     }
 
     pub(super) fn lost(&mut self, source_id: &str, lines: u64) {
+        if self.forgotten.contains_key(source_id) {
+            return;
+        }
         self.source(source_id).lost.before += lines;
         self.totals.lost += lines;
     }
@@ -134,6 +147,7 @@ impl Sources {
     /// Moves all open lines to where the writer finds them, with those of a write that failed.
     /// Readers go on seeing them.
     pub(super) fn seal(&mut self, now: Timestamp, monotonic: Duration) -> Vec<Batch> {
+        self.forgotten.retain(|_, since| monotonic.saturating_sub(*since) < REFUSE_FOR);
         for (source_id, source) in &mut self.by_id {
             source.tails.settle();
             if let Some(message) = source.lost.tell(monotonic) {
@@ -168,8 +182,9 @@ impl Sources {
         self.totals.evicted += lines;
     }
 
-    /// Drops what is known of a source, and keeps its live readers.
-    pub(super) fn forget(&mut self, source_id: &str) {
+    /// Drops what is known of a source, and refuses its lines for a while. Keeps its live readers.
+    pub(super) fn forget(&mut self, source_id: &str, monotonic: Duration) {
+        self.forgotten.insert(source_id.to_owned(), monotonic);
         let Some(source) = self.by_id.remove(source_id) else { return };
         self.unwritten.remove(source.unwritten);
         self.open.remove(Load::of_all(&source.open));
@@ -399,6 +414,23 @@ mod tests {
         assert_eq!(read(&sources, "flood").len(), 5);
         assert_eq!(read(&sources, "quiet").len(), 1);
         assert_eq!(sources.totals(), LogTotals { taken: 6, lost: 15, evicted: 0 });
+    }
+
+    #[test]
+    fn lines_of_a_forgotten_source_are_refused_for_a_while() {
+        let mut sources = sources(100);
+        sources.append(line("app", 1));
+
+        sources.forget("app", Duration::ZERO);
+        sources.append(line("app", 2));
+        sources.lost("app", 3);
+        sources.seal(NOW, REFUSE_FOR / 2);
+        let while_it_ends = read(&sources, "app").len();
+        sources.seal(NOW, REFUSE_FOR);
+        sources.append(line("app", 4));
+
+        assert_eq!(while_it_ends, 0);
+        assert_eq!(times(&sources), [4]);
     }
 
     #[test]
