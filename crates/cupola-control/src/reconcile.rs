@@ -27,12 +27,14 @@ pub struct Loops {
 }
 
 impl Loops {
-    /// Takes the lead and starts every loop. They end when `stop` turns true.
+    /// Takes the lead, with an epoch above the one that the data plane serves, and starts every
+    /// loop. They end when `stop` turns true.
     pub async fn start(
         control: &Control,
+        served_epoch: u64,
         stop: watch::Receiver<bool>,
     ) -> Result<Self, ControlError> {
-        let lease = control.ports.store.take_lease("loops").await?;
+        let lease = control.ports.store.take_lease("loops", served_epoch).await?;
         let mut tasks = JoinSet::new();
         let mut spawn = |loop_: BoxedLoop| {
             let mut stop = stop.clone();

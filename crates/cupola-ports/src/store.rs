@@ -201,8 +201,9 @@ pub trait Store: Send + Sync {
     /// dropped without a commit.
     async fn write(&self, lease: Option<&Lease>) -> Result<Box<dyn WriteTx>, StoreError>;
 
-    /// Takes the lease `name` with an epoch larger than any before.
-    async fn take_lease(&self, name: &str) -> Result<Lease, StoreError>;
+    /// Takes the lease `name` with an epoch larger than any before, and than `above`: the largest
+    /// that is known from outside, as a database put back from a copy has forgotten its last ones.
+    async fn take_lease(&self, name: &str, above: u64) -> Result<Lease, StoreError>;
 
     /// A number that grows with every commit of this process. Waiting for a change of state is
     /// waiting for it to move and looking again.

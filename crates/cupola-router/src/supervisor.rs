@@ -148,6 +148,7 @@ pub struct RouterStatus {
 pub struct RouterProcess {
     config: Arc<RouterConfig>,
     addresses: Vec<SocketAddr>,
+    served_epoch: u64,
     status: watch::Receiver<RouterStatus>,
     supervision: AbortHandle,
 }
@@ -156,6 +157,7 @@ impl RouterProcess {
     /// Adopts the router that answers on the control socket, or starts one. Returns when it serves.
     pub async fn start(config: RouterConfig) -> Result<Self, RouterProcessError> {
         let running = ask_for_listeners(&config.control_socket).await;
+        let mut served_epoch = running.as_ref().map_or(0, Answered::served_epoch);
         let (listeners, adopted) = match running {
             Some(running) if running.fits(&config) => (running.listeners, Some(running.pid)),
             Some(running) => (replace(running, &config).await?, None),
@@ -173,18 +175,25 @@ impl RouterProcess {
             }
             None => {
                 let mut child = supervisor.spawn()?;
-                wait_until_ready(&config.control_socket, &mut child).await?;
+                let ready = wait_until_ready(&config.control_socket, &mut child).await?;
+                served_epoch = served_epoch.max(ready.served_epoch());
                 Running::Child(child)
             }
         };
         supervisor.publish(|status| status.pid = router.pid());
         let supervision = tokio::spawn(supervisor.run(router)).abort_handle();
-        Ok(Self { config, addresses, status, supervision })
+        Ok(Self { config, addresses, served_epoch, status, supervision })
     }
 
     /// Where it listens, with the port numbers that were chosen for port 0.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// The epoch of the route table that it served when it was found or started, 0 without one.
+    /// It refuses tables of older epochs, whatever the database says that they are.
+    pub fn served_epoch(&self) -> u64 {
+        self.served_epoch
     }
 
     pub fn status(&self) -> watch::Receiver<RouterStatus> {
@@ -238,10 +247,15 @@ struct Answered {
     protocol: u32,
     pid: u32,
     addresses: Vec<SocketAddr>,
+    serving: Option<(u64, u64)>,
     listeners: Vec<TcpListener>,
 }
 
 impl Answered {
+    fn served_epoch(&self) -> u64 {
+        self.serving.map_or(0, |(epoch, _)| epoch)
+    }
+
     fn fits(&self, config: &RouterConfig) -> bool {
         let wanted = &config.addresses;
         let is_wanted = |actual: &SocketAddr| wanted.iter().any(|wanted| is_same(wanted, actual));
@@ -260,9 +274,9 @@ async fn ask_for_listeners(control_socket: &Path) -> Option<Answered> {
     let socket = control_socket.to_owned();
     let asked = spawn_blocking(move || ask(&socket, &ToRouter::Listeners)).await;
     let (answer, fds) = asked.ok()?.ok()?;
-    let FromRouter::Listeners { protocol, pid, addresses } = answer else { return None };
+    let FromRouter::Listeners { protocol, pid, addresses, serving } = answer else { return None };
     let listeners = fds.into_iter().map(TcpListener::from).collect();
-    Some(Answered { protocol, pid, addresses, listeners })
+    Some(Answered { protocol, pid, addresses, serving, listeners })
 }
 
 fn ask(socket: &Path, question: &ToRouter) -> io::Result<(FromRouter, Vec<OwnedFd>)> {
@@ -345,13 +359,16 @@ impl Process {
     }
 }
 
-async fn wait_until_ready(socket: &Path, child: &mut Child) -> Result<(), RouterProcessError> {
+async fn wait_until_ready(
+    socket: &Path,
+    child: &mut Child,
+) -> Result<Answered, RouterProcessError> {
     let deadline = Instant::now() + READY_WITHIN;
     while Instant::now() < deadline {
         if let Some(answered) = ask_for_listeners(socket).await
             && Some(answered.pid) == child.id()
         {
-            return Ok(());
+            return Ok(answered);
         }
         if let Ok(Some(status)) = child.try_wait() {
             return Err(RouterProcessError::Ended { status: status.to_string() });

@@ -71,17 +71,18 @@ impl SqlStore {
         Ok(Box::new(self.transaction(session, lease.cloned())))
     }
 
-    pub(crate) async fn take_lease(&self, name: &str) -> Result<Lease, StoreError> {
+    pub(crate) async fn take_lease(&self, name: &str, above: u64) -> Result<Lease, StoreError> {
+        let next = i64::try_from(above).unwrap_or(i64::MAX).saturating_add(1);
+        let last = || Expr::col(("leases", "epoch"));
+        let raised = Expr::case(last().gte(next), last().add(1_i64)).finally(next);
         let mut session = self.pools.begin_write().await.map_err(database)?;
         let mut raise = Query::insert();
         raise
             .into_table("leases")
             .columns(["name", "epoch"])
-            .values_panic([name.into(), 1_i64.into()])
+            .values_panic([name.into(), next.into()])
             .on_conflict(
-                OnConflict::column("name")
-                    .value("epoch", Expr::col(("leases", "epoch")).add(1_i64))
-                    .to_owned(),
+                OnConflict::column("name").value("epoch", Expr::Case(Box::new(raised))).to_owned(),
             )
             .returning_col("epoch");
         let statement = session.dialect().build(&raise);
@@ -147,8 +148,9 @@ macro_rules! store_by_sql {
             async fn take_lease(
                 &self,
                 name: &str,
+                above: u64,
             ) -> Result<cupola_ports::store::Lease, cupola_ports::store::StoreError> {
-                self.0.take_lease(name).await
+                self.0.take_lease(name, above).await
             }
 
             fn commits(&self) -> tokio::sync::watch::Receiver<u64> {

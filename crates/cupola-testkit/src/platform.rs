@@ -111,7 +111,7 @@ impl TestPlatform {
     /// Starts the loops, so that builds are staged, instances started and jobs run as in earnest.
     pub async fn start_loops(&mut self) {
         let (stop, stopped) = watch::channel(false);
-        let loops = Loops::start(&self.control, stopped).await.expect("nobody else leads");
+        let loops = Loops::start(&self.control, 0, stopped).await.expect("nobody else leads");
         self.loops = Some((loops, stop));
     }
 

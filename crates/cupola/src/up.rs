@@ -63,7 +63,7 @@ async fn up(config: Config) -> anyhow::Result<()> {
     let had_apps = cupola_runtime::is_set_up(&config.run_dir);
     let router = start_router(&config).await?;
     let was_adopted = router.status().borrow().was_adopted;
-    match run_control(&config, doors, open_files, &warnings).await {
+    match run_control(&config, doors, router.served_epoch(), open_files, &warnings).await {
         Ok(()) => {
             // It goes on without us: only its supervision ends.
             drop(router);
@@ -95,6 +95,7 @@ struct Doors {
 async fn run_control(
     config: &Config,
     doors: Doors,
+    served_epoch: u64,
     open_files: u64,
     warnings: &[String],
 ) -> anyhow::Result<()> {
@@ -105,7 +106,7 @@ async fn run_control(
     control.fail_interrupted_uploads().await?;
 
     let (stop, stopped) = watch::channel(false);
-    let loops = Loops::start(&control, stopped.clone()).await?;
+    let loops = Loops::start(&control, served_epoch, stopped.clone()).await?;
     let admin = (admin::bind_socket(&config.run_dir)?, control.admin_caller().await?);
     let listeners = Listeners { tcp: doors.listener, tls: doors.acceptor, admin };
     let api = tokio::spawn(cupola_api::serve(cupola_api::router(control), listeners, stopped));

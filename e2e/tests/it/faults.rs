@@ -1,7 +1,9 @@
 //! Processes of the platform die, at the worst time, and no running app is lost.
 
 use std::{
+    fs,
     io::Read,
+    path::Path,
     process::{Child, Stdio},
     time::{Duration, Instant},
 };
@@ -55,6 +57,44 @@ fn apps_outlive_the_death_of_control_and_are_adopted_by_the_next() {
     cf.ok(&["events", "steady"]).does_not_say("crash");
     cf.ok(&["delete", "steady", "-f", "-r"]);
     platform.wait_for_status("steady", 404);
+}
+
+#[test]
+fn database_that_was_put_back_from_a_copy_routes_again() {
+    let mut platform = Platform::start();
+    let cf = platform.cf_admin();
+    push_misfit(&platform, &cf, "before", &[]);
+    platform.interrupt_control();
+    let copy = platform.folder().join("copy");
+    copy_database(&platform.data_dir(), &copy);
+    // The router serves a table of an epoch that the copy has not seen, and keeps it on disk.
+    platform.up();
+    cf.ok(&["map-route", "before", "apps.localhost", "-n", "forgotten"]);
+    platform.wait_for_status("forgotten", 200);
+    platform.interrupt_control();
+
+    copy_database(&copy, &platform.data_dir());
+    platform.up();
+
+    platform.wait_for_status("forgotten", 404);
+    cf.ok(&["map-route", "before", "apps.localhost", "-n", "after"]);
+    platform.wait_for_status("after", 200);
+
+    platform.down();
+    copy_database(&copy, &platform.data_dir());
+    platform.up();
+    cf.ok(&["map-route", "before", "apps.localhost", "-n", "again"]);
+    platform.wait_for_status("again", 200);
+}
+
+fn copy_database(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for name in ["cupola.db", "cupola.db-wal", "cupola.db-shm"] {
+        let _none = fs::remove_file(to.join(name));
+        if from.join(name).exists() {
+            fs::copy(from.join(name), to.join(name)).unwrap();
+        }
+    }
 }
 
 #[test]

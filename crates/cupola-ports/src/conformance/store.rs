@@ -48,6 +48,7 @@ macro_rules! store_conformance {
             a_reader_sees_one_state_while_others_commit
             commits_are_counted_and_rollbacks_are_not
             epochs_of_a_lease_grow
+            epoch_of_a_lease_is_above_what_is_known_outside
             a_lease_that_was_taken_over_cannot_write
             a_takeover_and_an_open_write_exclude_each_other
             fifty_writers_lose_no_update

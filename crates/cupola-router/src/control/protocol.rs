@@ -74,6 +74,8 @@ pub(crate) enum FromRouter {
         protocol: u32,
         pid: u32,
         addresses: Vec<SocketAddr>,
+        #[serde(default)]
+        serving: Option<(u64, u64)>,
     },
     Draining,
 }
@@ -221,7 +223,8 @@ mod tests {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let message = FromRouter::Listeners { protocol: 1, pid: 7, addresses: vec![address] };
+        let message =
+            FromRouter::Listeners { protocol: 1, pid: 7, addresses: vec![address], serving: None };
 
         send_with_fds(&ours, &message, &[listener.as_fd()]).unwrap();
         let (received, mut fds) = receive_with_fds::<FromRouter>(&theirs).unwrap();

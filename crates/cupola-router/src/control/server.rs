@@ -188,7 +188,8 @@ impl Control {
             }
             ToRouter::Listeners => {
                 let addresses = self.addresses.clone();
-                let answer = FromRouter::Listeners { protocol: PROTOCOL, pid, addresses };
+                let serving = self.owner.borrow().serving();
+                let answer = FromRouter::Listeners { protocol: PROTOCOL, pid, addresses, serving };
                 stream.writable().await?;
                 let listeners = self.listeners.borrow();
                 let fds: Vec<_> = listeners.iter().map(AsFd::as_fd).collect();

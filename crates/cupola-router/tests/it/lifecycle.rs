@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use cupola_domain::route_table::RouteTable;
 use cupola_ports::data_plane::DataPlane;
 use cupola_router::{RouterClient, RouterProcess, RouterProcessError};
 use futures_util::StreamExt;
@@ -78,6 +79,23 @@ async fn router_outlives_control_and_is_adopted_by_the_next() {
     // The sockets came back: the adopted router can be replaced without refusing anybody.
     kill(pid);
     assert_eq!(router.get("a.test", "/").await.text(), "hi");
+}
+
+#[tokio::test]
+async fn epoch_that_is_served_is_told_by_an_adopted_router_and_by_one_with_a_saved_table() {
+    let mut router = TestRouter::start().await;
+    let fresh = router.process.as_ref().unwrap().served_epoch();
+    router.apply(RouteTable { epoch: 7, version: 1, ..RouteTable::default() }).await;
+    router.report(|report| report.serving == Some((7, 1))).await;
+
+    drop(router.process.take());
+    let adopted = RouterProcess::start(router.config.clone()).await.unwrap();
+    let adopted_epoch = adopted.served_epoch();
+    adopted.stop(Duration::from_secs(5)).await.unwrap();
+    let restarted = RouterProcess::start(router.config.clone()).await.unwrap();
+
+    assert_eq!((fresh, adopted_epoch, restarted.served_epoch()), (0, 7, 7));
+    router.process = Some(restarted);
 }
 
 #[tokio::test]

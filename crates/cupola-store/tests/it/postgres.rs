@@ -34,12 +34,12 @@ async fn two_processes_share_rows_and_leases() {
     let url = new_database().await;
     let (one, two) = tokio::join!(PostgresStore::connect(&url), PostgresStore::connect(&url));
     let (one, two) = (one.unwrap(), two.unwrap());
-    let old = one.take_lease("instances").await.unwrap();
+    let old = one.take_lease("instances", 0).await.unwrap();
 
     let mut tx = one.write(Some(&old)).await.unwrap();
     insert(&mut *tx, &flag("diego_docker")).await.unwrap();
     tx.commit().await.unwrap();
-    let new = two.take_lease("instances").await.unwrap();
+    let new = two.take_lease("instances", 0).await.unwrap();
 
     let mut reader = two.read().await.unwrap();
     let found = get::<FeatureFlag>(&mut *reader, "diego_docker").await.unwrap();
@@ -52,7 +52,7 @@ async fn two_processes_share_rows_and_leases() {
 async fn a_lease_lost_during_a_write_is_noticed_at_its_commit() {
     let url = new_database().await;
     let store = PostgresStore::connect(&url).await.unwrap();
-    let lease = store.take_lease("instances").await.unwrap();
+    let lease = store.take_lease("instances", 0).await.unwrap();
     let mut tx = store.write(Some(&lease)).await.unwrap();
     insert(&mut *tx, &flag("diego_docker")).await.unwrap();
 

@@ -39,13 +39,13 @@ async fn rows_and_epochs_survive_a_restart() {
     let mut tx = store.write(None).await.unwrap();
     insert(&mut *tx, &flag("diego_docker")).await.unwrap();
     tx.commit().await.unwrap();
-    let lease = store.take_lease("instances").await.unwrap();
+    let lease = store.take_lease("instances", 0).await.unwrap();
     store.close().await;
 
     let again = SqliteStore::open(&path).await.unwrap();
 
     assert_eq!(flags(&path).await, [flag("diego_docker")]);
-    assert!(again.take_lease("instances").await.unwrap().epoch > lease.epoch);
+    assert!(again.take_lease("instances", 0).await.unwrap().epoch > lease.epoch);
 }
 
 #[tokio::test]

@@ -90,21 +90,31 @@ pub async fn commits_are_counted_and_rollbacks_are_not(store: Arc<dyn Store>) {
 }
 
 pub async fn epochs_of_a_lease_grow(store: Arc<dyn Store>) {
-    let first = store.take_lease("instances").await.expect("a lease is taken");
-    let other = store.take_lease("builds").await.expect("another lease is taken");
-    let second = store.take_lease("instances").await.expect("the lease is taken over");
+    let first = store.take_lease("instances", 0).await.expect("a lease is taken");
+    let other = store.take_lease("builds", 0).await.expect("another lease is taken");
+    let second = store.take_lease("instances", 0).await.expect("the lease is taken over");
 
     assert!(second.epoch > first.epoch, "{second:?} is newer than {first:?}");
     assert_eq!((second.name.as_str(), other.name.as_str()), ("instances", "builds"));
 }
 
+pub async fn epoch_of_a_lease_is_above_what_is_known_outside(store: Arc<dyn Store>) {
+    let first = store.take_lease("instances", 41).await.expect("a lease is taken");
+    let higher = store.take_lease("instances", 99).await.expect("the lease is taken over");
+    let next = store.take_lease("instances", 7).await.expect("the lease is taken over");
+
+    assert_eq!((first.epoch, higher.epoch, next.epoch), (42, 100, 101));
+    assert_eq!(write_with(&store, &higher, "old").await, Err(("instances".to_owned(), 100)));
+    assert_eq!(write_with(&store, &next, "new").await, Ok(()));
+}
+
 pub async fn a_lease_that_was_taken_over_cannot_write(store: Arc<dyn Store>) {
-    let old = store.take_lease("instances").await.expect("a lease is taken");
-    let other = store.take_lease("builds").await.expect("another lease is taken");
+    let old = store.take_lease("instances", 0).await.expect("a lease is taken");
+    let other = store.take_lease("builds", 0).await.expect("another lease is taken");
     let unknown = Lease { name: "unknown".to_owned(), epoch: 1 };
     assert_eq!(write_with(&store, &old, "before").await, Ok(()));
 
-    let new = store.take_lease("instances").await.expect("the lease is taken over");
+    let new = store.take_lease("instances", 0).await.expect("the lease is taken over");
 
     assert_eq!(write_with(&store, &old, "old").await, Err(("instances".to_owned(), old.epoch)));
     assert_eq!(write_with(&store, &unknown, "unknown").await, Err(("unknown".to_owned(), 1)));
@@ -130,12 +140,12 @@ async fn write_with(store: &Arc<dyn Store>, lease: &Lease, id: &str) -> Result<(
 
 pub async fn a_takeover_and_an_open_write_exclude_each_other(store: Arc<dyn Store>) {
     let table = App::TABLE;
-    let old = store.take_lease("instances").await.expect("a lease is taken");
+    let old = store.take_lease("instances", 0).await.expect("a lease is taken");
     let mut tx = store.write(Some(&old)).await.expect("a write begins");
     tx.insert_row(table, row(table, "a", 1)).await.expect("a row is inserted");
 
     let taker = Arc::clone(&store);
-    let takeover = tokio::spawn(async move { taker.take_lease("instances").await });
+    let takeover = tokio::spawn(async move { taker.take_lease("instances", 0).await });
     tokio::task::yield_now().await;
     let committed = tx.commit().await;
     let new = takeover.await.expect("the task ends").expect("the lease is taken over");
