@@ -5,7 +5,7 @@
 
 use std::{
     collections::VecDeque,
-    fmt::Write as _,
+    fmt::{self, Write as _},
     sync::{Mutex, PoisonError},
     time::{Duration, SystemTime},
 };
@@ -32,13 +32,35 @@ pub(crate) struct Draft {
 
 /// What is known once the answer is complete.
 pub(crate) struct Outcome<'a> {
-    pub(crate) instance: &'a Instance,
+    pub(crate) app_id: AppId,
+    /// None if the router refused before it could choose one.
+    pub(crate) instance: Option<&'a Instance>,
     pub(crate) status: u16,
     pub(crate) received: u64,
     pub(crate) sent: u64,
     pub(crate) total: Duration,
     pub(crate) app: Duration,
     pub(crate) router_error: Option<&'a str>,
+}
+
+impl Outcome<'_> {
+    /// Where no instance was chosen the line is kept beside those of the first.
+    pub(crate) fn index(&self) -> u32 {
+        self.instance.map_or(0, |instance| instance.index)
+    }
+
+    fn push_tail(&self, line: &mut String) {
+        match self.instance {
+            Some(instance) => line.push_str(&instance.log_tail),
+            None => {
+                let app_id = self.app_id;
+                push_formatted(
+                    line,
+                    format_args!("app_id:\"{app_id}\" app_index:\"-\" instance_id:\"-\" "),
+                );
+            }
+        }
+    }
 }
 
 impl Draft {
@@ -91,14 +113,14 @@ impl Draft {
         push_number(line, outcome.sent);
         line.push(' ');
         line.push_str(&self.text[self.request_end..self.peer_end]);
-        line.push_str(&outcome.instance.log_address);
+        line.push_str(outcome.instance.map_or("\"-\" ", |instance| &instance.log_address));
         line.push_str(&self.text[self.peer_end..]);
         line.push_str("response_time:");
         push_seconds(line, outcome.total);
         line.push_str(" gorouter_time:");
         push_seconds(line, outcome.total.saturating_sub(outcome.app));
         line.push(' ');
-        line.push_str(&outcome.instance.log_tail);
+        outcome.push_tail(line);
         line.push_str("route_service_url:\"-\" x_cf_routererror:\"");
         push_escaped(line, outcome.router_error.unwrap_or("-").as_bytes(), SMALL_BYTES_MAX);
         line.push('"');
@@ -168,14 +190,25 @@ fn push_chars(out: &mut String, text: &str) {
             '\t' => out.push_str("\\t"),
             '\n' => out.push_str("\\n"),
             '\r' => out.push_str("\\r"),
-            c if c.is_control() && c.is_ascii() => push_hex(out, c as u8),
-            c => out.push(c),
+            c if c.is_ascii_control() => push_hex(out, c as u8),
+            c if is_printable(c) => out.push(c),
+            c if c <= '\u{ffff}' => push_formatted(out, format_args!("\\u{:04x}", c as u32)),
+            c => push_formatted(out, format_args!("\\U{:08x}", c as u32)),
         }
     }
 }
 
+/// What a terminal would act on is not: other controls, and marks that turn the direction of text.
+fn is_printable(c: char) -> bool {
+    c == '\'' || c.escape_debug().len() == 1
+}
+
 fn push_hex(out: &mut String, byte: u8) {
-    write!(out, "\\x{byte:02x}").expect("writing to a string cannot fail");
+    push_formatted(out, format_args!("\\x{byte:02x}"));
+}
+
+fn push_formatted(out: &mut String, text: fmt::Arguments<'_>) {
+    out.write_fmt(text).expect("writing to a string cannot fail");
 }
 
 fn push_number(out: &mut String, number: u64) {
@@ -224,13 +257,13 @@ struct Buffer {
 }
 
 impl AccessBuffer {
-    pub(crate) fn push(&self, at: SystemTime, instance: &Instance, text: &str) {
+    pub(crate) fn push(&self, at: SystemTime, app_id: AppId, index: u32, text: &str) {
         let mut buffer = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if buffer.batch.bytes.len() + text.len() > BATCH_BYTES_MAX {
             buffer.lost += 1;
             return;
         }
-        encode(&mut buffer.batch.bytes, at, instance.app_id, instance.index, text);
+        encode(&mut buffer.batch.bytes, at, app_id, index, text);
         buffer.batch.lines += 1;
     }
 
@@ -350,7 +383,8 @@ mod tests {
         draft.finish(
             &mut line,
             &Outcome {
-                instance: &instance(),
+                app_id: instance().app_id,
+                instance: Some(&instance()),
                 status: 200,
                 received: 0,
                 sent: 1234,
@@ -398,10 +432,20 @@ mod tests {
     }
 
     #[test]
+    fn nothing_that_a_terminal_acts_on_gets_into_a_line() {
+        let mut out = String::new();
+
+        push_escaped(&mut out, "a\u{9b}31m\u{202e}\u{feff}\u{e0001}\u{1}\u{7f}é'漢".as_bytes(), 99);
+
+        assert_eq!(out, "a\\u009b31m\\u202e\\ufeff\\U000e0001\\x01\\x7fé'漢");
+    }
+
+    #[test]
     fn batch_survives_the_socket_and_a_cut_one_is_refused() {
         let buffer = AccessBuffer::default();
-        buffer.push(SystemTime::UNIX_EPOCH + Duration::from_micros(7), &instance(), "one");
-        buffer.push(SystemTime::UNIX_EPOCH, &instance(), "two");
+        let at = SystemTime::UNIX_EPOCH + Duration::from_micros(7);
+        buffer.push(at, instance().app_id, 3, "one");
+        buffer.push(SystemTime::UNIX_EPOCH, instance().app_id, 3, "two");
         let (batch, lost) = buffer.take();
 
         let lines = decode(&batch.bytes).unwrap();
@@ -420,7 +464,7 @@ mod tests {
         let mut spool = Spool::new(100);
         for text in ["one", "two", "three"] {
             let buffer = AccessBuffer::default();
-            buffer.push(SystemTime::UNIX_EPOCH, &instance(), text);
+            buffer.push(SystemTime::UNIX_EPOCH, instance().app_id, 3, text);
             spool.collect(&[buffer]);
         }
 

@@ -8,7 +8,14 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use crate::{access_log::Draft, access_log::Outcome, instance::Instance, worker::Worker};
+use cupola_domain::ids::AppId;
+
+use crate::{
+    access_log::{Draft, Outcome},
+    instance::Instance,
+    refusal::Refusal,
+    worker::Worker,
+};
 
 /// What nginx and gorouter log when the client went away before it was answered.
 const CLIENT_CLOSED_REQUEST: u16 = 499;
@@ -19,6 +26,8 @@ pub(crate) struct Exchange {
     started: Instant,
     started_at: SystemTime,
     app_started: Option<Instant>,
+    /// Whose line it is if no instance could be chosen.
+    app_id: Option<AppId>,
     instance: Option<Arc<Instance>>,
     is_tunnel: bool,
     /// Bytes of the request body. Shared with what reads them.
@@ -33,6 +42,7 @@ impl Exchange {
         worker: Rc<Worker>,
         draft: Draft,
         (started, started_at): (Instant, SystemTime),
+        app_id: Option<AppId>,
     ) -> Self {
         Self {
             worker,
@@ -40,6 +50,7 @@ impl Exchange {
             started,
             started_at,
             app_started: None,
+            app_id,
             instance: None,
             is_tunnel: false,
             received: Rc::default(),
@@ -77,6 +88,13 @@ impl Exchange {
         self.instance.as_ref()
     }
 
+    /// The router answers by itself.
+    pub(crate) fn refuse(&mut self, refusal: Refusal) -> Refusal {
+        self.status = refusal.status().as_u16();
+        self.router_error = Some(refusal.code().into_owned());
+        refusal
+    }
+
     fn leave_instance(&mut self) {
         if let Some(instance) = self.instance.take() {
             let became_idle =
@@ -90,11 +108,15 @@ impl Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        if let Some(instance) = self.instance.clone() {
+        let instance = self.instance.clone();
+        if let Some(instance) = &instance {
             instance.count_answer(self.status);
+        }
+        if let Some(app_id) = instance.as_ref().map(|instance| instance.app_id).or(self.app_id) {
             let now = Instant::now();
             let outcome = Outcome {
-                instance: &instance,
+                app_id,
+                instance: instance.as_deref(),
                 status: self.status,
                 received: self.received.get(),
                 sent: self.sent,
@@ -102,7 +124,8 @@ impl Drop for Exchange {
                 app: self.app_started.map_or(Duration::ZERO, |started| now - started),
                 router_error: self.router_error.as_deref(),
             };
-            self.worker.log_access(self.started_at, &self.draft, &outcome);
+            // Of the end: who reads on from the newest line must not miss a long request.
+            self.worker.log_access(self.started_at + outcome.total, &self.draft, &outcome);
         }
         self.leave_instance();
         self.worker.put_back(std::mem::take(&mut self.draft));

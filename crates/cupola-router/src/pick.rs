@@ -18,6 +18,12 @@ use crate::{
     table::{Group, Route, Rule},
 };
 
+/// The app that a request was for, instances or not.
+pub(crate) fn app_of(route: &Route, headers: &HeaderMap) -> Option<AppId> {
+    let rule = route.rules.iter().find(|rule| is_for(rule, headers))?;
+    rule.groups.first().map(|group| group.app_id)
+}
+
 const TRIED_MAX: usize = 8;
 
 /// The candidates of one request, and those that failed it.

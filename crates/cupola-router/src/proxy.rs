@@ -17,7 +17,7 @@ use crate::{
     exchange::Exchange,
     framing, headers,
     instance::Instance,
-    pick::Pick,
+    pick::{self, Pick},
     refusal::Refusal,
     table::Route,
     tunnel::{self, TunnelEnds},
@@ -110,7 +110,8 @@ fn prepare(
     let mut draft = worker.draft();
     let line = (request.method(), request.uri(), request.version());
     draft.begin(&mut worker.stamp.borrow_mut(), &raw_host, started.1, line);
-    let exchange = Box::new(Exchange::new(worker.clone(), draft, started));
+    let app_id = pick::app_of(&route, request.headers());
+    let exchange = Box::new(Exchange::new(worker.clone(), draft, started, app_id));
     let is_plain = request.body().is_end_stream();
     let upgrade = headers::upgrade_of(request.headers()).filter(|_| is_plain);
     Ok(Prepared { route, raw_host, exchange, request_id: request_id(worker), upgrade })
@@ -153,8 +154,8 @@ async fn exchange(
         &worker.shared.limits,
     );
     let asked = expects_continue(&parts).then(|| body.expect_continue(&worker.shared.limits));
-    let mut pick = picked?;
     rewrite_head(client, &mut parts, &body, &mut exchange, (&request_id, &upgrade));
+    let mut pick = picked.map_err(|refusal| exchange.refuse(refusal))?;
     let mut outgoing = Request::from_parts(parts, body);
     outgoing.extensions_mut().clear();
     if let Some(asked) = asked {
@@ -168,11 +169,7 @@ async fn exchange(
     let sent = send(&worker, client, &mut pick, outgoing, &mut exchange, &raw_host).await;
     let (mut answer, lease, instance) = match sent {
         Ok(sent) => sent,
-        Err(refusal) => {
-            exchange.status = refusal.status().as_u16();
-            exchange.router_error = Some(refusal.code().into_owned());
-            return Err(refusal);
-        }
+        Err(refusal) => return Err(exchange.refuse(refusal)),
     };
     exchange.status = answer.status().as_u16();
     if answer.status() == StatusCode::SWITCHING_PROTOCOLS {

@@ -9,7 +9,10 @@ use std::sync::{
 };
 
 use arc_swap::ArcSwap;
-use cupola_domain::route_table::{RequestMatch, RouteKey};
+use cupola_domain::{
+    ids::AppId,
+    route_table::{RequestMatch, RouteKey},
+};
 
 use crate::instance::Instance;
 
@@ -32,6 +35,7 @@ pub(crate) struct Rule {
 }
 
 pub(crate) struct Group {
+    pub(crate) app_id: AppId,
     pub(crate) weight: u32,
     pub(crate) endpoints: Vec<Arc<Instance>>,
     /// Where round robin goes on.

@@ -165,7 +165,8 @@ impl TableOwner {
         let endpoints: Vec<_> = endpoints.collect();
         // A new group begins anywhere: beginning at the first would favour it on each change.
         let first = uuid::Uuid::new_v4().as_u64_pair().0 as usize;
-        Group { weight: group.weight, endpoints, cursor: AtomicUsize::new(first) }
+        let cursor = AtomicUsize::new(first);
+        Group { app_id: group.app_id, weight: group.weight, endpoints, cursor }
     }
 
     fn retire_unmentioned(&mut self, released: Vec<InstanceId>, now_ms: u64) {

@@ -282,7 +282,7 @@ impl Worker {
         let mut line = self.line.borrow_mut();
         line.clear();
         draft.finish(&mut line, outcome);
-        self.shared.access[self.number].push(at, outcome.instance, &line);
+        self.shared.access[self.number].push(at, outcome.app_id, outcome.index(), &line);
     }
 }
 

@@ -5,12 +5,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cupola_domain::{ids::InstanceId, route_table::RouteTable};
-use cupola_ports::data_plane::DataPlane;
+use cupola_domain::{
+    ids::{AppId, InstanceId},
+    route_table::RouteTable,
+};
+use cupola_ports::{
+    clock::{Clock, SystemClock},
+    data_plane::DataPlane,
+};
 use cupola_router::RouterClient;
 use tokio::time::timeout;
 
-use crate::support::{App, PATIENCE, TestRouter, kill, ok, route, skim};
+use crate::support::{App, PATIENCE, TestRouter, kill, ok, route, route_of, skim};
 
 #[tokio::test]
 async fn in_flight_is_reported_and_falls_to_zero_at_once() {
@@ -77,6 +83,72 @@ async fn access_lines_arrive_with_app_and_index() {
         "app_id:\"{app_id}\" app_index:\"0\" instance_id:\"{}\" route_service_url:\"-\" x_cf_routererror:\"-\"",
         app.id()
     )), "{}", line.text);
+}
+
+#[tokio::test]
+async fn access_line_is_of_the_time_when_the_request_ended() {
+    let router = TestRouter::start().await;
+    let mut lines = router.client.access_log().unwrap();
+    let release = Arc::<tokio::sync::Notify>::default();
+    let wait = release.clone();
+    let app = App::raw(move |_, mut stream| {
+        let wait = wait.clone();
+        async move {
+            skim(&mut stream).await;
+            wait.notified().await;
+            tokio::io::AsyncWriteExt::write_all(&mut stream, ok("late").as_bytes()).await.unwrap();
+        }
+    })
+    .await;
+    router.serve([route("a.test", vec![app.endpoint.clone()])]).await;
+
+    let mut client = router.connect().await;
+    client.send("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").await;
+    crate::support::eventually("the request is on its way", async || app.connections() == 1).await;
+    let answered_after = SystemClock::new().now();
+    release.notify_one();
+    client.answer().await;
+    let line = timeout(PATIENCE, lines.recv()).await.unwrap().unwrap();
+
+    assert!(line.at >= answered_after, "{:?} is before {answered_after:?}", line.at);
+    let started = line.text.split(['[', ']']).nth(1).unwrap();
+    assert!(started < &*answered_after.rfc3339(), "{started} is after {answered_after:?}");
+}
+
+#[tokio::test]
+async fn what_the_router_refuses_is_a_line_of_the_app_it_was_for() {
+    let router = TestRouter::with(|limits| limits.endpoint_in_flight_max = 0).await;
+    let mut lines = router.client.access_log().unwrap();
+    let app = App::saying("hi").await;
+    let (full_app, empty_app) = (AppId::random(), AppId::random());
+    router
+        .serve([
+            route_of(full_app, "full.test", vec![app.endpoint.clone()]),
+            route_of(empty_app, "empty.test", vec![]),
+        ])
+        .await;
+
+    let full = router.get("full.test", "/x").await;
+    let full_line = timeout(PATIENCE, lines.recv()).await.unwrap().unwrap();
+    let empty = router.get("empty.test", "/y").await;
+    let empty_line = timeout(PATIENCE, lines.recv()).await.unwrap().unwrap();
+
+    assert_eq!((full.status, empty.status), (503, 503));
+    assert_eq!((full_line.app_id, empty_line.app_id), (full_app, empty_app));
+    assert!(
+        full_line.text.contains("\"GET /x HTTP/1.1\" 503 0 0 \"-\" \"-\" \"127.0.0.1:"),
+        "{}",
+        full_line.text
+    );
+    assert!(
+        full_line.text.ends_with(&format!(
+            "app_id:\"{full_app}\" app_index:\"-\" instance_id:\"-\" route_service_url:\"-\" \
+         x_cf_routererror:\"Connection Limit Reached\""
+        )),
+        "{}",
+        full_line.text
+    );
+    assert!(empty_line.text.ends_with("x_cf_routererror:\"no_endpoints\""), "{}", empty_line.text);
 }
 
 #[tokio::test]

@@ -41,6 +41,10 @@ impl TestRouter {
     }
 
     pub(crate) async fn with(change: impl FnOnce(&mut Limits)) -> Self {
+        Self::with_config(|config| change(&mut config.limits)).await
+    }
+
+    pub(crate) async fn with_config(change: impl FnOnce(&mut RouterConfig)) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mut config = RouterConfig::new(
             env!("CARGO_BIN_EXE_cupola-router"),
@@ -52,7 +56,7 @@ impl TestRouter {
         config.limits.sweep_ms = 20;
         config.limits.report_ms = 20;
         config.limits.save_ms = 1;
-        change(&mut config.limits);
+        change(&mut config);
         let process = RouterProcess::start(config.clone()).await.unwrap();
         config.addresses = process.addresses().to_vec();
         let client = RouterClient::start(&config.control_socket);
