@@ -120,6 +120,12 @@ impl ConnState {
         self.since_ms.store(self.clock.now_ms(), Relaxed);
     }
 
+    /// Since when no request is in flight on this connection. None while one is, or a tunnel.
+    pub(crate) fn idle_since_ms(&self) -> Option<u64> {
+        let stage = self.stage.load(Relaxed);
+        (stage == IDLE || stage == HEAD).then(|| self.since_ms.load(Relaxed))
+    }
+
     pub(crate) fn touch(&self) {
         self.active_ms.store(self.clock.now_ms(), Relaxed);
     }

@@ -35,7 +35,8 @@ pub struct Limits {
     pub failed_ms: u64,
     /// Requests and tunnels that one instance is given at a time.
     pub endpoint_in_flight_max: u64,
-    /// Connections of clients; more wait in the kernel's queue.
+    /// Connections of clients. For more, those without a request make way; if none can, they wait.
+    /// Each worker holds one that waits, the others are in the kernel's queue.
     pub connections_max: usize,
     /// Idle connections kept per instance and worker.
     pub upstream_idle_max: usize,

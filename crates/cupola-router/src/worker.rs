@@ -26,7 +26,7 @@ use tokio::{
     runtime::{Builder, LocalOptions},
     sync::{Notify, OwnedSemaphorePermit, Semaphore, watch},
     task::{AbortHandle, spawn_local},
-    time::{MissedTickBehavior, interval, sleep},
+    time::{MissedTickBehavior, interval, sleep, timeout},
 };
 
 use crate::{
@@ -158,14 +158,19 @@ fn begin(
 async fn accept(worker: Rc<Worker>, listener: TcpListener) {
     let mut stage = worker.shared.stage.clone();
     loop {
-        let permit = worker.shared.connections.clone().acquire_owned().await;
-        let Ok(permit) = permit else { return };
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             _ = stage.wait_for(|stage| *stage >= Stage::Draining) => return,
         };
         match accepted {
-            Ok((stream, address)) => worker.spawn_connection(stream, address, permit),
+            Ok((stream, address)) => {
+                let permit = tokio::select! {
+                    permit = worker.place_for_connection() => permit,
+                    _ = stage.wait_for(|stage| *stage >= Stage::Draining) => return,
+                };
+                let Some(permit) = permit else { return };
+                worker.spawn_connection(stream, address, permit);
+            }
             Err(error) if is_about_one_connection(&error) => {}
             Err(error) => {
                 // Out of descriptors or memory: the queue waits, retrying at once would spin.
@@ -221,6 +226,30 @@ impl Worker {
 
     fn for_each_connection(&self, each: impl FnMut(&mut Connection)) {
         self.connections.borrow_mut().values_mut().for_each(each);
+    }
+
+    /// When all places are taken, connections without a request make way, the longest idle first,
+    /// so that nobody can shut others out by holding connections open.
+    async fn place_for_connection(&self) -> Option<OwnedSemaphorePermit> {
+        loop {
+            let places = self.shared.connections.clone();
+            if places.available_permits() == 0 {
+                self.close_longest_idle();
+            }
+            // Again and again: at first every connection may have had a request in flight.
+            match timeout(self.shared.limits.sweep(), places.acquire_owned()).await {
+                Ok(permit) => return permit.ok(),
+                Err(_elapsed) => {}
+            }
+        }
+    }
+
+    fn close_longest_idle(&self) {
+        let connections = self.connections.borrow();
+        let idle = connections.values().filter_map(|it| Some((it.state.idle_since_ms()?, it)));
+        if let Some((_, longest_idle)) = idle.min_by_key(|(since_ms, _)| *since_ms) {
+            longest_idle.task.abort();
+        }
     }
 
     fn spawn_connection(

@@ -7,7 +7,7 @@ use tokio::{
     time::{interval, timeout},
 };
 
-use crate::support::{App, PATIENCE, TestRouter, eventually, ok, route, skim};
+use crate::support::{App, PATIENCE, Reply, TestRouter, eventually, ok, route, skim};
 
 #[tokio::test]
 async fn large_head_is_431_at_the_limit() {
@@ -106,15 +106,22 @@ async fn answer_that_nobody_reads_is_given_up() {
 
 #[tokio::test]
 async fn connections_over_the_cap_wait_and_are_served_later() {
-    // Each of the two workers holds one place for the connection it waits for.
     let router = TestRouter::with(|limits| limits.connections_max = 4).await;
-    let app = App::saying("hi").await;
-    router.serve([route("a.test", vec![app.endpoint.clone()])]).await;
+    let (app, silent) = (App::saying("hi").await, App::start(|_| Reply::Silence).await);
+    router
+        .serve([
+            route("a.test", vec![app.endpoint.clone()]),
+            route("silent.test", vec![silent.endpoint.clone()]),
+        ])
+        .await;
 
     let mut held = Vec::new();
     for _ in 0..4 {
-        held.push(router.connect().await);
+        let mut client = router.connect().await;
+        client.send("GET / HTTP/1.1\r\nHost: silent.test\r\n\r\n").await;
+        held.push(client);
     }
+    eventually("all places are taken", async || silent.connections() == 4).await;
     let mut late = router.connect().await;
     late.send("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").await;
     let too_early = timeout(Duration::from_millis(200), late.head()).await;
@@ -122,6 +129,38 @@ async fn connections_over_the_cap_wait_and_are_served_later() {
 
     assert!(too_early.is_err());
     assert_eq!(late.try_answer(true).await.unwrap().text(), "hi");
+}
+
+#[tokio::test]
+async fn connections_without_a_request_make_way_the_longest_idle_first() {
+    let router = TestRouter::with_config(|config| {
+        config.workers = Some(1);
+        config.limits.connections_max = 4;
+    })
+    .await;
+    let (app, silent) = (App::saying("hi").await, App::start(|_| Reply::Silence).await);
+    router
+        .serve([
+            route("a.test", vec![app.endpoint.clone()]),
+            route("silent.test", vec![silent.endpoint.clone()]),
+        ])
+        .await;
+    let mut busy = router.connect().await;
+    busy.send("GET / HTTP/1.1\r\nHost: silent.test\r\n\r\n").await;
+    eventually("the request is on its way", async || silent.connections() == 1).await;
+    let mut idle = Vec::new();
+    for _ in 0..8 {
+        let mut client = router.connect().await;
+        client.send("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").await;
+        assert_eq!(client.answer().await.text(), "hi");
+        idle.push(client);
+    }
+
+    let newest = idle.last_mut().unwrap();
+    newest.send("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").await;
+    assert_eq!(newest.answer().await.text(), "hi");
+    assert!(idle[0].rest().await.0.is_empty());
+    assert!(timeout(Duration::from_millis(50), busy.head()).await.is_err());
 }
 
 #[tokio::test]
