@@ -98,8 +98,9 @@ impl Instance {
         self.failed_until_ms.load(Relaxed) > now_ms
     }
 
-    pub(crate) fn mark_failed(&self, until_ms: u64) {
-        self.failed_until_ms.store(until_ms, Relaxed);
+    /// True if it could be reached the last time, or was never tried.
+    pub(crate) fn mark_failed(&self, until_ms: u64) -> bool {
+        self.failed_until_ms.swap(until_ms, Relaxed) == 0
     }
 
     pub(crate) fn mark_reached(&self) {
@@ -137,4 +138,27 @@ impl Instance {
 
 fn header_value(id: impl ToString) -> HeaderValue {
     HeaderValue::try_from(id.to_string()).expect("an id is made of hexadecimal digits and dashes")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failure_is_news_only_after_a_success() {
+        let endpoint = Endpoint {
+            instance_id: InstanceId::random(),
+            process_id: ProcessId::random(),
+            index: 0,
+            address: "127.0.0.1:8080".parse().unwrap(),
+        };
+        let instance = Instance::new(AppId::random(), &endpoint);
+
+        let first = instance.mark_failed(1_000);
+        let again = [instance.mark_failed(2_000), instance.mark_failed(90_000)];
+        instance.mark_reached();
+
+        assert_eq!((first, again), (true, [false, false]));
+        assert!(instance.mark_failed(91_000));
+    }
 }

@@ -230,11 +230,13 @@ async fn send(
                 return Ok((answer, lease, instance.clone()));
             }
             Err(Failed::Unreachable(request, error)) => {
-                tracing::info!(
-                    instance.id = %instance.id, instance.address = %instance.address, %error,
-                    "cannot reach an instance; passing it over for a while"
-                );
-                instance.mark_failed(worker.shared.clock.now_ms() + limits.failed_ms);
+                // Once, not per request: clients must not be able to fill the disk.
+                if instance.mark_failed(worker.shared.clock.now_ms() + limits.failed_ms) {
+                    tracing::info!(
+                        instance.id = %instance.id, instance.address = %instance.address, %error,
+                        "cannot reach an instance; passing it over for a while"
+                    );
+                }
                 let reason = format!("dial tcp {}: {}", instance.address, describe(&error));
                 failure = Some(Refusal::EndpointFailure { reason });
                 outgoing = *request;
