@@ -81,10 +81,20 @@ pub(crate) fn has_token(value: &HeaderValue, token: &str) -> bool {
         .any(|part| part.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
 }
 
-/// The protocol a request wants to change to, if it may become a tunnel.
-pub(crate) fn upgrade_of(headers: &HeaderMap) -> Option<HeaderValue> {
+/// True if a message changes to WebSocket, the only protocol that becomes a tunnel: what another
+/// one carries, h2c above all, would pass the router's checks unseen.
+pub(crate) fn is_websocket(headers: &HeaderMap) -> bool {
     let wants = headers.get_all(header::CONNECTION).iter().any(|value| has_token(value, "upgrade"));
-    headers.get(header::UPGRADE).filter(|_| wants).cloned()
+    let mut protocols = headers.get_all(header::UPGRADE).iter();
+    let is_websocket =
+        protocols.next().is_some_and(|it| it.as_bytes().eq_ignore_ascii_case(b"websocket"));
+    wants && is_websocket && protocols.next().is_none()
+}
+
+/// After the stripping, which removes all that a client or an app said of it.
+pub(crate) fn add_websocket(headers: &mut HeaderMap) {
+    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
 }
 
 /// Who sent the request and when, as gorouter says it.

@@ -86,7 +86,7 @@ struct Prepared {
     raw_host: String,
     exchange: Box<Exchange>,
     request_id: HeaderValue,
-    upgrade: Option<HeaderValue>,
+    is_websocket: bool,
 }
 
 fn prepare(
@@ -113,8 +113,8 @@ fn prepare(
     let app_id = pick::app_of(&route, request.headers());
     let exchange = Box::new(Exchange::new(worker.clone(), draft, started, app_id));
     let is_plain = request.body().is_end_stream();
-    let upgrade = headers::upgrade_of(request.headers()).filter(|_| is_plain);
-    Ok(Prepared { route, raw_host, exchange, request_id: request_id(worker), upgrade })
+    let is_websocket = is_plain && headers::is_websocket(request.headers());
+    Ok(Prepared { route, raw_host, exchange, request_id: request_id(worker), is_websocket })
 }
 
 /// `GET http://host/path` becomes `GET /path` with the host of the target: RFC 9112, section 3.2.2.
@@ -143,9 +143,9 @@ async fn exchange(
     mut request: Request<Incoming>,
     prepared: Prepared,
 ) -> Result<Answered, Refusal> {
-    let Prepared { route, raw_host, mut exchange, request_id, upgrade } = prepared;
+    let Prepared { route, raw_host, mut exchange, request_id, is_websocket } = prepared;
     let picked = Pick::new(&route, request.headers(), &raw_host, worker.random());
-    let client_end = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
+    let client_end = is_websocket.then(|| hyper::upgrade::on(&mut request));
     let (mut parts, body) = request.into_parts();
     let mut body = UploadBody::new(
         body,
@@ -154,7 +154,7 @@ async fn exchange(
         &worker.shared.limits,
     );
     let asked = expects_continue(&parts).then(|| body.expect_continue(&worker.shared.limits));
-    rewrite_head(client, &mut parts, &body, &mut exchange, (&request_id, &upgrade));
+    rewrite_head(client, &mut parts, &body, &mut exchange, (&request_id, is_websocket));
     let mut pick = picked.map_err(|refusal| exchange.refuse(refusal))?;
     let mut outgoing = Request::from_parts(parts, body);
     outgoing.extensions_mut().clear();
@@ -173,7 +173,7 @@ async fn exchange(
     };
     exchange.status = answer.status().as_u16();
     if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
-        return switch(&worker, client, answer, lease, exchange, upgrade, client_end, &request_id);
+        return switch(&worker, client, answer, lease, exchange, client_end, &request_id);
     }
     headers::strip_hop_by_hop(answer.headers_mut());
     answer.headers_mut().entry(headers::REQUEST_ID).or_insert(request_id);
@@ -193,12 +193,11 @@ fn rewrite_head(
     parts: &mut request::Parts,
     body: &UploadBody,
     exchange: &mut Exchange,
-    (request_id, upgrade): (&HeaderValue, &Option<HeaderValue>),
+    (request_id, is_websocket): (&HeaderValue, bool),
 ) {
     headers::strip_hop_by_hop(&mut parts.headers);
-    if let Some(protocol) = upgrade {
-        parts.headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-        parts.headers.insert(header::UPGRADE, protocol.clone());
+    if is_websocket {
+        headers::add_websocket(&mut parts.headers);
     }
     // hyper assumes that a GET has no body unless it is told.
     if !body.is_end_stream() && body.size_hint().exact().is_none() {
@@ -322,33 +321,28 @@ fn describe_hyper(error: &hyper::Error) -> String {
     }
 }
 
-/// The app agreed to another protocol: from here on bytes are copied.
-#[expect(clippy::too_many_arguments, reason = "these are the two ends and what they carry over")]
+/// The app agreed to WebSocket: from here on bytes are copied.
 fn switch(
     worker: &Rc<Worker>,
     client: &Client,
     mut answer: Response<Incoming>,
     lease: Lease,
-    exchange: Box<Exchange>,
-    upgrade: Option<HeaderValue>,
+    mut exchange: Box<Exchange>,
     client_end: Option<hyper::upgrade::OnUpgrade>,
     request_id: &HeaderValue,
 ) -> Result<Answered, Refusal> {
-    let (Some(wanted), Some(client_end)) = (upgrade, client_end) else {
+    let Some(client_end) = client_end.filter(|_| headers::is_websocket(answer.headers())) else {
         let reason = "protocol switch that was not asked for".to_owned();
-        return Err(Refusal::EndpointFailure { reason });
+        return Err(exchange.refuse(Refusal::EndpointFailure { reason }));
     };
     let app_end = hyper::upgrade::on(&mut answer);
-    let protocol = answer.headers().get(header::UPGRADE).cloned().unwrap_or(wanted);
     lease.let_go();
     headers::strip_hop_by_hop(answer.headers_mut());
     let headers = answer.headers_mut();
-    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-    headers.insert(header::UPGRADE, protocol.clone());
+    headers::add_websocket(headers);
     headers.entry(headers::REQUEST_ID).or_insert(request_id.clone());
     *answer.version_mut() = Version::HTTP_11;
-    let is_websocket = protocol.as_bytes().eq_ignore_ascii_case(b"websocket");
-    let ends = TunnelEnds { client: client_end, app: app_end, is_websocket };
+    let ends = TunnelEnds { client: client_end, app: app_end };
     let tunnel = tunnel::run(worker.clone(), client.state.clone(), exchange, ends);
     worker.spawn_watched(client.state.clone(), tunnel);
     Ok(Answered::Tunnel(answer.map(drop)))

@@ -1,5 +1,5 @@
-//! An upgraded connection: bytes are copied both ways until both sides are done, or until the
-//! platform ends it, which a WebSocket client is told with code 1001.
+//! A WebSocket: bytes are copied both ways until both sides are done, or until the platform ends
+//! it, which the client is told with code 1001.
 //!
 //! Invariant: nothing reaches the app before it has answered 101, and a close frame is put only
 //! where a frame of the app has ended.
@@ -34,7 +34,6 @@ const CLOSE_GRACE: Duration = Duration::from_secs(2);
 pub(crate) struct TunnelEnds {
     pub(crate) client: OnUpgrade,
     pub(crate) app: OnUpgrade,
-    pub(crate) is_websocket: bool,
 }
 
 pub(crate) async fn run(
@@ -68,7 +67,7 @@ pub(crate) async fn run(
         to: client_write,
         state,
         bytes: 0,
-        frames: ends.is_websocket.then(Frames::default),
+        frames: Frames::default(),
         close,
     };
     let (received, sent) = copy_both(up, down, client_first, app_first).await;
@@ -145,7 +144,7 @@ struct Down {
     to: OwnedWriteHalf,
     state: Arc<ConnState>,
     bytes: u64,
-    frames: Option<Frames>,
+    frames: Frames,
     close: CloseSignal,
 }
 
@@ -155,7 +154,7 @@ impl Down {
         let mut buffer = vec![0; BUFFER_BYTES];
         let mut close_by: Option<Instant> = None;
         loop {
-            if close_by.is_some() && self.is_between_frames() {
+            if close_by.is_some() && self.frames.is_between() {
                 return self.say_goodbye().await;
             }
             let deadline = close_by.unwrap_or_else(Instant::now);
@@ -171,9 +170,9 @@ impl Down {
                         self.to.shutdown().await?;
                         return Ok(Ended::Orderly);
                     }
-                    let end = match (&self.frames, close_by) {
-                        (Some(frames), Some(_)) => frames.first_end(&buffer[..read]).unwrap_or(read),
-                        _ => read,
+                    let end = match close_by {
+                        Some(_) => self.frames.first_end(&buffer[..read]).unwrap_or(read),
+                        None => read,
                     };
                     self.pass(&buffer[..end]).await?;
                 }
@@ -181,25 +180,17 @@ impl Down {
         }
     }
 
-    fn is_between_frames(&self) -> bool {
-        self.frames.as_ref().is_none_or(Frames::is_between)
-    }
-
     async fn pass(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.state.note_write(true);
         self.to.write_all(bytes).await?;
         self.state.note_write(false);
         self.bytes += bytes.len() as u64;
-        if let Some(frames) = &mut self.frames {
-            frames.advance(bytes);
-        }
+        self.frames.advance(bytes);
         Ok(())
     }
 
     async fn say_goodbye(&mut self) -> io::Result<Ended> {
-        if self.frames.is_some() {
-            self.to.write_all(&GOING_AWAY).await?;
-        }
+        self.to.write_all(&GOING_AWAY).await?;
         self.to.shutdown().await?;
         Ok(Ended::Closed)
     }

@@ -14,7 +14,7 @@ use tokio_tungstenite::{
     tungstenite::{Message, client::IntoClientRequest, protocol::frame::coding::CloseCode},
 };
 
-use crate::support::{App, PATIENCE, TestRouter, ok, route, skim};
+use crate::support::{App, PATIENCE, Reply, TestRouter, ok, route, skim};
 
 async fn websocket_echo() -> App {
     App::raw(|_, stream| async move {
@@ -169,6 +169,27 @@ async fn refused_upgrade_leaves_an_ordinary_connection() {
     let third = client.answer().await;
 
     assert_eq!((first.text(), second.text(), third.status), ("plain", "plain", 400));
+    assert!(app.seen().iter().all(|seen| seen.header("Upgrade").is_none()));
+}
+
+#[tokio::test]
+async fn only_websockets_become_tunnels() {
+    let router = TestRouter::start().await;
+    let switching =
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n";
+    let app = App::start(move |_| Reply::Last(switching.to_owned())).await;
+    router.serve([route("a.test", vec![app.endpoint.clone()])]).await;
+    let ask = async |protocol: &str| {
+        let mut client = router.connect().await;
+        let upgrade = format!("Connection: Upgrade\r\nUpgrade: {protocol}\r\n\r\n");
+        client.send(&format!("GET / HTTP/1.1\r\nHost: a.test\r\n{upgrade}")).await;
+        client.answer().await.status
+    };
+
+    assert_eq!((ask("h2c").await, ask("WebSocket").await), (502, 502));
+    let upgrades: Vec<_> =
+        app.seen().iter().map(|seen| seen.header("Upgrade").map(str::to_owned)).collect();
+    assert_eq!(upgrades, [None, Some("websocket".to_owned())]);
 }
 
 #[tokio::test]
@@ -177,7 +198,7 @@ async fn each_direction_of_a_tunnel_ends_on_its_own() {
     let app = App::raw(|_, mut stream| async move {
         skim(&mut stream).await;
         let head =
-            b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: raw\r\n\r\n";
+            b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
         stream.write_all(head).await.unwrap();
         let mut all = Vec::new();
         stream.read_to_end(&mut all).await.unwrap();
@@ -188,7 +209,7 @@ async fn each_direction_of_a_tunnel_ends_on_its_own() {
 
     let mut client = router.connect().await;
     client
-        .send("GET / HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: raw\r\n\r\n")
+        .send("GET / HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
         .await;
     client.head().await;
     client.send(&"x".repeat(100_000)).await;
