@@ -9,7 +9,8 @@
 use std::{
     collections::HashSet,
     ffi::OsString,
-    fs, io,
+    fs,
+    io::{self, Write},
     net::{SocketAddr, TcpListener},
     os::{
         fd::{AsFd, OwnedFd},
@@ -23,6 +24,10 @@ use std::{
 };
 
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::net::{
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with,
+    sockopt::{Timeout, set_socket_timeout, socket_peercred},
+};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
 use tokio::{
@@ -122,6 +127,15 @@ pub enum RouterProcessError {
         READY_WITHIN.as_secs()
     )]
     NotReady { socket: PathBuf },
+    #[error(
+        "what has \"{}\" does not answer as a router does; end it, or choose another --run-dir",
+        socket.display()
+    )]
+    NotARouter {
+        socket: PathBuf,
+        #[source]
+        source: io::Error,
+    },
     #[error("cannot stop the router with process id {pid}")]
     Stop {
         pid: u32,
@@ -154,14 +168,23 @@ pub struct RouterProcess {
 }
 
 impl RouterProcess {
-    /// Adopts the router that answers on the control socket, or starts one. Returns when it serves.
+    /// Adopts the router that answers on the control socket, or starts one. One that hangs is ended
+    /// first. Returns when it serves.
     pub async fn start(config: RouterConfig) -> Result<Self, RouterProcessError> {
-        let running = ask_for_listeners(&config.control_socket).await;
-        let mut served_epoch = running.as_ref().map_or(0, Answered::served_epoch);
-        let (listeners, adopted) = match running {
-            Some(running) if running.fits(&config) => (running.listeners, Some(running.pid)),
-            Some(running) => (replace(running, &config).await?, None),
-            None => (bind(&config.addresses, Vec::new())?, None),
+        let mut served_epoch = 0;
+        let (listeners, adopted) = match find(&config.control_socket).await? {
+            Found::Router(running) => {
+                served_epoch = running.served_epoch();
+                match running.fits(&config) {
+                    true => (running.listeners, Some(running.pid)),
+                    false => (replace(running, &config).await?, None),
+                }
+            }
+            Found::Silent(pid) => {
+                end_silent(pid).await?;
+                (bind(&config.addresses, Vec::new())?, None)
+            }
+            Found::Nobody => (bind(&config.addresses, Vec::new())?, None),
         };
         let addresses = listeners.iter().filter_map(|it| it.local_addr().ok()).collect();
         let (sender, status) = watch::channel(RouterStatus::default());
@@ -206,15 +229,17 @@ impl RouterProcess {
         Self::stop_running(&self.config.control_socket, within).await.map(drop)
     }
 
-    /// Drains and ends whatever router answers on `control_socket`; false if none does. For
-    /// `cupola down`, which did not start it.
+    /// Drains and ends whatever router has `control_socket`; false if none does. For `cupola down`,
+    /// which did not start it.
     pub async fn stop_running(
         control_socket: &Path,
         within: Duration,
     ) -> Result<bool, RouterProcessError> {
-        let Some(running) = ask_for_listeners(control_socket).await else { return Ok(false) };
-        let pid = running.pid;
-        drop(running.listeners);
+        let pid = match find(control_socket).await? {
+            Found::Router(running) => running.pid,
+            Found::Silent(pid) => return end_silent(pid).await.map(|()| true),
+            Found::Nobody => return Ok(false),
+        };
         let mut process = match Process::open(pid) {
             Ok(process) => process,
             Err(error) if error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error()) => {
@@ -240,6 +265,14 @@ impl Drop for RouterProcess {
 
 fn stop_error(pid: u32, source: io::Error) -> RouterProcessError {
     RouterProcessError::Stop { pid, source }
+}
+
+/// Who has the control socket.
+enum Found {
+    Nobody,
+    Router(Answered),
+    /// The process with this id, which takes questions and does not answer.
+    Silent(u32),
 }
 
 /// A router that answered.
@@ -270,29 +303,79 @@ fn is_same(wanted: &SocketAddr, actual: &SocketAddr) -> bool {
     wanted.ip() == actual.ip() && (wanted.port() == 0 || wanted.port() == actual.port())
 }
 
-async fn ask_for_listeners(control_socket: &Path) -> Option<Answered> {
+async fn find(control_socket: &Path) -> Result<Found, RouterProcessError> {
     let socket = control_socket.to_owned();
-    let asked = spawn_blocking(move || ask(&socket, &ToRouter::Listeners)).await;
-    let (answer, fds) = asked.ok()?.ok()?;
-    let FromRouter::Listeners { protocol, pid, addresses, serving } = answer else { return None };
-    let listeners = fds.into_iter().map(TcpListener::from).collect();
-    Some(Answered { protocol, pid, addresses, serving, listeners })
+    let found = spawn_blocking(move || find_blocking(&socket)).await;
+    found.map_err(io::Error::other).flatten().map_err(|source| {
+        let socket = control_socket.to_owned();
+        RouterProcessError::NotARouter { socket, source }
+    })
 }
 
-fn ask(socket: &Path, question: &ToRouter) -> io::Result<(FromRouter, Vec<OwnedFd>)> {
-    use io::Write;
+fn find_blocking(control_socket: &Path) -> io::Result<Found> {
+    let stream = match connect(control_socket) {
+        Err(error) => match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => return Ok(Found::Nobody),
+            _ => return Err(error),
+        },
+        Ok(stream) => stream,
+    };
+    let (answer, fds) = match ask(&stream, &ToRouter::Listeners) {
+        Ok(answered) => answered,
+        Err(error) => return unanswered(&stream, error),
+    };
+    let FromRouter::Listeners { protocol, pid, addresses, serving } = answer else {
+        return Err(io::ErrorKind::InvalidData.into());
+    };
+    let listeners = fds.into_iter().map(TcpListener::from).collect();
+    Ok(Found::Router(Answered { protocol, pid, addresses, serving, listeners }))
+}
 
-    let mut stream = UnixStream::connect(socket)?;
-    stream.set_read_timeout(Some(ANSWER_WITHIN))?;
-    stream.set_write_timeout(Some(ANSWER_WITHIN))?;
+fn unanswered(stream: &UnixStream, error: io::Error) -> io::Result<Found> {
+    match error.kind() {
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+            let pid = socket_peercred(stream)?.pid.as_raw_nonzero().get();
+            Ok(Found::Silent(pid.unsigned_abs()))
+        }
+        // It drains, and has let go of its sockets.
+        io::ErrorKind::UnexpectedEof
+        | io::ErrorKind::ConnectionReset
+        | io::ErrorKind::BrokenPipe => Ok(Found::Nobody),
+        _ => Err(error),
+    }
+}
+
+/// With a time limit on everything: while the queue of a process that hangs is full, connecting
+/// blocks too.
+fn connect(socket: &Path) -> io::Result<UnixStream> {
+    let stream = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    for timeout in [Timeout::Recv, Timeout::Send] {
+        set_socket_timeout(&stream, timeout, Some(ANSWER_WITHIN))?;
+    }
+    rustix::net::connect(&stream, &SocketAddrUnix::new(socket)?)?;
+    Ok(UnixStream::from(stream))
+}
+
+fn ask(mut stream: &UnixStream, question: &ToRouter) -> io::Result<(FromRouter, Vec<OwnedFd>)> {
     stream.write_all(&protocol::encode(question)?)?;
-    protocol::receive_with_fds(&stream)
+    protocol::receive_with_fds(stream)
+}
+
+/// Its sockets cannot be had: whoever connects until the next one listens is refused.
+async fn end_silent(pid: u32) -> Result<(), RouterProcessError> {
+    tracing::warn!(pid, "the router does not answer control; killing it");
+    let failed = |source| stop_error(pid, source);
+    let mut process = Process::open(pid).map_err(failed)?;
+    process.kill().map_err(failed)?;
+    process.ended().await;
+    Ok(())
 }
 
 async fn tell_to_drain(control_socket: &Path, within: Duration) {
     let socket = control_socket.to_owned();
     let deadline_ms = u64::try_from(within.as_millis()).ok();
-    let told = spawn_blocking(move || ask(&socket, &ToRouter::Drain { deadline_ms })).await;
+    let told =
+        spawn_blocking(move || ask(&connect(&socket)?, &ToRouter::Drain { deadline_ms })).await;
     if let Ok(Err(error)) = told {
         tracing::warn!(%error, "the router could not be told to drain");
     }
@@ -365,7 +448,7 @@ async fn wait_until_ready(
 ) -> Result<Answered, RouterProcessError> {
     let deadline = Instant::now() + READY_WITHIN;
     while Instant::now() < deadline {
-        if let Some(answered) = ask_for_listeners(socket).await
+        if let Ok(Found::Router(answered)) = find(socket).await
             && Some(answered.pid) == child.id()
         {
             return Ok(answered);

@@ -98,6 +98,42 @@ async fn epoch_that_is_served_is_told_by_an_adopted_router_and_by_one_with_a_sav
     router.process = Some(restarted);
 }
 
+/// Ends a process that cannot end by itself, also if the test fails.
+struct Killed(rustix::process::Pid);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _gone = rustix::process::kill_process(self.0, rustix::process::Signal::KILL);
+    }
+}
+
+#[tokio::test]
+async fn router_that_hangs_is_replaced_at_the_next_start_and_ended_by_down() {
+    use rustix::process::{Pid, Signal, kill_process};
+    let mut router = TestRouter::start().await;
+    let app = App::saying("hi").await;
+    router.serve([route("a.test", vec![app.endpoint.clone()])]).await;
+    table_is_saved(&router).await;
+    let stopped = Pid::from_raw(router.pid() as i32).unwrap();
+    drop(router.process.take());
+    let _stopped = Killed(stopped);
+    kill_process(stopped, Signal::STOP).unwrap();
+
+    let next = RouterProcess::start(router.config.clone()).await.unwrap();
+    let next_pid = next.status().borrow().pid.unwrap();
+    let answer = router.get("a.test", "/").await;
+    drop(next);
+    let stopped = Pid::from_raw(next_pid as i32).unwrap();
+    let _stopped = Killed(stopped);
+    kill_process(stopped, Signal::STOP).unwrap();
+    let socket = &router.config.control_socket;
+    let was_ended = RouterProcess::stop_running(socket, Duration::from_secs(5)).await.unwrap();
+
+    assert_eq!(answer.text(), "hi");
+    assert!(was_ended);
+    assert!(tokio::net::TcpStream::connect(router.address()).await.is_err());
+}
+
 #[tokio::test]
 async fn address_of_another_program_is_named() {
     let other = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
