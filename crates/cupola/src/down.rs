@@ -10,7 +10,7 @@ use cupola_router::RouterProcess;
 use cupola_store::{DirLock, LockError, lock_data_dir};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::{config::Place, up};
+use crate::{config::Place, run_dir};
 
 /// How long control may take to end.
 const CONTROL_MAX: Duration = Duration::from_secs(20);
@@ -22,26 +22,26 @@ pub(crate) fn run(place: &Place) -> anyhow::Result<()> {
     if !rustix::process::geteuid().is_root() {
         bail!("containers need root: run `cupola down` as root");
     }
+    run_dir::check(&run_dir)?;
     let _lock = end_control(&data_dir)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.context("cannot start the async runtime")?;
     runtime.block_on(async {
-        let socket = up::router_socket(&run_dir);
+        let socket = run_dir::router_socket(&run_dir);
         RouterProcess::stop_running(&socket, ROUTER_MAX).await.context("cannot stop the router")?;
         let removed = cupola_runtime::teardown(&run_dir, &data_dir).await;
         removed.context("cannot remove every trace of the apps")
     })?;
-    match std::fs::remove_dir_all(&run_dir) {
-        Ok(()) => Ok(()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error).with_context(|| format!("cannot remove {}", run_dir.display())),
-    }
+    run_dir::give_up(&run_dir)
 }
 
 /// Takes the data directory, so that no control runs or starts; none if there never was one.
 fn end_control(data_dir: &Path) -> anyhow::Result<Option<DirLock>> {
     if !data_dir.exists() {
         return Ok(None);
+    }
+    if !data_dir.join("lock").exists() {
+        bail!("{} is no data directory of Cupola; is --data-dir right?", data_dir.display());
     }
     let started = Instant::now();
     let mut told = None;

@@ -3,6 +3,7 @@
 mod config;
 mod doctor;
 mod down;
+mod run_dir;
 mod up;
 
 use std::{ffi::OsString, process::ExitCode};

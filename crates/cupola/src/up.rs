@@ -5,13 +5,7 @@ mod banner;
 mod host;
 mod tls;
 
-use std::{
-    collections::BTreeMap,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use cupola_api::Listeners;
@@ -31,7 +25,10 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use crate::config::{self, Config, Options};
+use crate::{
+    config::{self, Config, Options},
+    run_dir,
+};
 
 /// How long control may take to end its requests and loops.
 const STOP_MAX: Duration = Duration::from_secs(10);
@@ -52,7 +49,7 @@ pub(crate) fn run(options: Options) -> anyhow::Result<()> {
 async fn up(config: Config) -> anyhow::Result<()> {
     let open_files = host::raise_open_files()?;
     let _lock = cupola_store::lock_data_dir(&config.data_dir)?;
-    host::make_run_dir(&config.run_dir)?;
+    run_dir::take(&config.run_dir)?;
     let runtime_config = host::runtime_config(&config)?;
     let warnings = host::check(&runtime_config).await?;
     let doors = Doors {
@@ -143,7 +140,7 @@ async fn control(
         cells: Arc::new(cells),
         stager: Arc::new(stager(config, host, &runtime, layers.clone(), clock.clone())?),
         layers,
-        data_plane: Arc::new(RouterClient::start(router_socket(&config.run_dir))),
+        data_plane: Arc::new(RouterClient::start(run_dir::router_socket(&config.run_dir))),
         logs,
         clock,
     };
@@ -190,15 +187,10 @@ async fn start_router(config: &Config) -> anyhow::Result<RouterProcess> {
             config::self_exe()?,
             config.router_addrs.clone(),
             config.data_dir.join("router"),
-            router_socket(&config.run_dir),
+            run_dir::router_socket(&config.run_dir),
         )
     };
     Ok(RouterProcess::start(router).await?)
-}
-
-/// Where the router listens for control.
-pub(crate) fn router_socket(run_dir: &Path) -> PathBuf {
-    run_dir.join("router.sock")
 }
 
 fn settings(config: &Config, host_environment: BTreeMap<String, String>) -> Settings {

@@ -48,6 +48,31 @@ fn nothing_is_left_after_down_when_everything_was_killed() {
     assert!(!platform.run_dir().exists());
 }
 
+#[test]
+fn folders_of_somebody_else_are_not_touched() {
+    let mut platform = Platform::start();
+    let thesis = platform.app_folder("thesis");
+    fs::write(thesis.join("thesis.tex"), "years of work").unwrap();
+    let mode = fs::metadata(&thesis).unwrap().permissions();
+    let (thesis, run_dir) = (thesis.to_str().unwrap(), platform.run_dir().to_owned());
+    let data_dir = platform.data_dir();
+    let (run_dir, data_dir) = (run_dir.to_str().unwrap(), data_dir.to_str().unwrap());
+
+    let cupola = platform.cupola();
+    let down = cupola.fails(&["down", "--data-dir", data_dir, "--run-dir", thesis]);
+    down.says("thesis.tex").says("--run-dir");
+    let down = cupola.fails(&["down", "--data-dir", thesis, "--run-dir", run_dir]);
+    down.says("no data directory of Cupola").says("--data-dir");
+    assert!(cupola.ok(&["status"]).contains("serving"), "control was ended");
+    platform.interrupt_control();
+    let up = platform.refused_up(&["--data-dir", data_dir, "--run-dir", thesis]);
+    up.says("thesis.tex").says("--run-dir");
+
+    let names: Vec<_> = fs::read_dir(thesis).unwrap().map(|it| it.unwrap().file_name()).collect();
+    assert_eq!(names, ["thesis.tex"]);
+    assert_eq!(fs::metadata(thesis).unwrap().permissions(), mode);
+}
+
 /// The name of an installation in everything that it sets up, as its description says.
 fn installation(platform: &Platform) -> String {
     let description = fs::read(platform.run_dir().join("runtime.json")).unwrap();

@@ -11,7 +11,7 @@ use anyhow::{Context, bail};
 use cupola_control::{Control, identity::TokenKeys};
 use tokio::net::UnixListener;
 
-use crate::config::Config;
+use crate::{config::Config, run_dir};
 
 /// How the administrator's password came to be.
 pub(super) enum Password {
@@ -106,7 +106,7 @@ fn write(path: &Path, password: &str) -> anyhow::Result<()> {
 
 /// The socket over which the administrator of the machine needs no login.
 pub(super) fn bind_socket(run_dir: &Path) -> anyhow::Result<UnixListener> {
-    let path = run_dir.join("api.sock");
+    let path = run_dir::api_socket(run_dir);
     let name = || format!("cannot listen on {}", path.display());
     match fs::remove_file(&path) {
         // The lock of the data directory says that whoever made it is gone.

@@ -1,7 +1,5 @@
 //! What `up` asks of the host before it begins.
 
-use std::{fs, os::unix::fs::PermissionsExt, path::Path};
-
 use anyhow::{Context, bail};
 use cupola_runtime::{Finding, ProbeResult, RuntimeConfig, probe_host};
 use tracing_subscriber::EnvFilter;
@@ -28,17 +26,6 @@ pub(super) fn raise_open_files() -> anyhow::Result<u64> {
             .context("cannot raise the limit of open files")?;
     }
     Ok(maximum.unwrap_or(u64::MAX))
-}
-
-/// The run directory is searchable for everybody, because containers reach their files through
-/// it, and readable for nobody else.
-pub(super) fn make_run_dir(run_dir: &Path) -> anyhow::Result<()> {
-    let name = run_dir.display();
-    fs::create_dir_all(run_dir).with_context(|| {
-        format!("cannot make the run directory {name}; choose another with --run-dir")
-    })?;
-    fs::set_permissions(run_dir, fs::Permissions::from_mode(0o711))
-        .with_context(|| format!("cannot set the permissions of the run directory {name}"))
 }
 
 pub(super) fn runtime_config(config: &Config) -> anyhow::Result<RuntimeConfig> {
