@@ -3,6 +3,8 @@
 //! Everything is read and checked, and all mistakes are told together, before a port is bound.
 
 mod options;
+#[cfg(test)]
+mod tests;
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -11,7 +13,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use cupola_runtime::Cidr;
+use cupola_runtime::{Cidr, RuntimeConfig};
 
 pub(crate) use options::{Options, Place};
 
@@ -51,10 +53,7 @@ pub(crate) struct TlsFiles {
 impl Config {
     /// Reads the file that the flags name, lets flags win, and checks the whole.
     pub(crate) fn resolve(flags: Options) -> anyhow::Result<Self> {
-        let file = match &flags.place.config {
-            Some(path) => Options::from_file(path)?,
-            None => Options::default(),
-        };
+        let file = Options::of_file(flags.place.config.as_deref())?;
         let mut mistakes = Vec::new();
         let config = flags.or(file).into_config(&mut mistakes);
         match mistakes.as_slice() {
@@ -64,6 +63,16 @@ impl Config {
                 bail!("the configuration has {} mistakes:\n  {}", many.len(), many.join("\n  "))
             }
         }
+    }
+
+    /// What the runtime needs to know of it.
+    pub(crate) fn for_runtime(&self) -> anyhow::Result<RuntimeConfig> {
+        let mut runtime = RuntimeConfig::new(&self.data_dir, &self.run_dir, &self_exe()?);
+        runtime.runtime_path.clone_from(&self.runtime);
+        runtime.instance_subnet = self.instance_subnet;
+        runtime.egress_allow.clone_from(&self.egress_allow);
+        runtime.staging_egress_allow.clone_from(&self.staging_egress_allow);
+        Ok(runtime)
     }
 
     /// Whether the API is served with TLS.
@@ -94,10 +103,9 @@ impl Options {
         check_external_url(&external_url, mistakes);
         let apps_domain = self.apps_domain.unwrap_or_else(|| "apps.localhost".to_owned());
         check_domain(&apps_domain, mistakes);
-        let place = self.place;
         Config {
-            data_dir: place.data_dir.unwrap_or_else(|| PathBuf::from(options::DATA_DIR)),
-            run_dir: place.run_dir.unwrap_or_else(|| PathBuf::from(options::RUN_DIR)),
+            data_dir: self.place.data_dir(),
+            run_dir: self.place.run_dir(),
             api_addr,
             router_addrs: if self.router_addr.is_empty() {
                 vec![

@@ -17,7 +17,8 @@ const CONTROL_MAX: Duration = Duration::from_secs(20);
 /// How long the router may take for the requests that it is answering.
 const ROUTER_MAX: Duration = Duration::from_secs(10);
 
-pub(crate) fn run(place: &Place) -> anyhow::Result<()> {
+pub(crate) fn run(place: Place) -> anyhow::Result<()> {
+    let place = place.resolve()?;
     let (data_dir, run_dir) = (place.data_dir(), place.run_dir());
     if !rustix::process::geteuid().is_root() {
         bail!("containers need root: run `cupola down` as root");

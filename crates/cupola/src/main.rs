@@ -27,7 +27,7 @@ enum Command {
     /// Stop the platform of this machine with every app, and leave nothing behind
     Down(config::Place),
     /// Probe this host: what containers, network and limits can be relied on
-    Doctor(config::Place),
+    Doctor(doctor::Arguments),
     #[command(flatten)]
     Client(cupola_cli::Verb),
 }
@@ -39,8 +39,8 @@ fn main() -> ExitCode {
     let Arguments { command } = Arguments::parse();
     let outcome = match command {
         Command::Up(options) => up::run(*options),
-        Command::Down(place) => down::run(&place),
-        Command::Doctor(place) => doctor::run(&place),
+        Command::Down(place) => down::run(place),
+        Command::Doctor(arguments) => doctor::run(arguments),
         Command::Client(verb) => return cupola_cli::run(verb, &Arguments::command),
     };
     match outcome {

@@ -50,7 +50,7 @@ async fn up(config: Config) -> anyhow::Result<()> {
     let open_files = host::raise_open_files()?;
     let _lock = cupola_store::lock_data_dir(&config.data_dir)?;
     run_dir::take(&config.run_dir)?;
-    let runtime_config = host::runtime_config(&config)?;
+    let runtime_config = config.for_runtime()?;
     let warnings = host::check(&runtime_config).await?;
     let doors = Doors {
         listener: bind_api(config.api_addr).await?,

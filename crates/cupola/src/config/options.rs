@@ -1,4 +1,4 @@
-//! The flags of `cupola up`, which are also the keys of its file.
+//! The flags of `up`, `down` and `doctor`, which are also the keys of their file.
 
 use std::{
     net::SocketAddr,
@@ -8,8 +8,8 @@ use std::{
 use anyhow::{Context, anyhow};
 use serde::Deserialize;
 
-pub(crate) const DATA_DIR: &str = "/var/lib/cupola";
-pub(crate) const RUN_DIR: &str = "/run/cupola";
+const DATA_DIR: &str = "/var/lib/cupola";
+const RUN_DIR: &str = "/run/cupola";
 
 /// Where the platform of this machine is.
 #[derive(Clone, Debug, Default, clap::Args, Deserialize)]
@@ -23,17 +23,31 @@ pub(crate) struct Place {
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
     /// Sockets, and what belongs to running containers [default: /run/cupola]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, env = "CUPOLA_RUN_DIR", value_name = "DIR")]
     pub run_dir: Option<PathBuf>,
 }
 
 impl Place {
+    /// Fills in what only the file says.
+    pub(crate) fn resolve(self) -> anyhow::Result<Self> {
+        let file = Options::of_file(self.config.as_deref())?;
+        Ok(self.or(file.place))
+    }
+
     pub(crate) fn data_dir(&self) -> PathBuf {
         self.data_dir.clone().unwrap_or_else(|| PathBuf::from(DATA_DIR))
     }
 
     pub(crate) fn run_dir(&self) -> PathBuf {
         self.run_dir.clone().unwrap_or_else(|| PathBuf::from(RUN_DIR))
+    }
+
+    fn or(self, other: Self) -> Self {
+        Self {
+            config: self.config,
+            data_dir: self.data_dir.or(other.data_dir),
+            run_dir: self.run_dir.or(other.run_dir),
+        }
     }
 }
 
@@ -106,7 +120,9 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    pub(super) fn from_file(path: &Path) -> anyhow::Result<Self> {
+    /// Empty without a file.
+    pub(super) fn of_file(path: Option<&Path>) -> anyhow::Result<Self> {
+        let Some(path) = path else { return Ok(Self::default()) };
         let text = std::fs::read_to_string(path)
             .with_context(|| format!("cannot read the configuration file {}", path.display()))?;
         let name = || format!("the configuration file {} cannot be used", path.display());
@@ -130,11 +146,7 @@ impl Options {
     pub(super) fn or(self, other: Self) -> Self {
         let or_list = |mine: Vec<String>, others| if mine.is_empty() { others } else { mine };
         Self {
-            place: Place {
-                config: self.place.config,
-                data_dir: self.place.data_dir.or(other.place.data_dir),
-                run_dir: self.place.run_dir.or(other.place.run_dir),
-            },
+            place: self.place.or(other.place),
             api_addr: self.api_addr.or(other.api_addr),
             router_addr: if self.router_addr.is_empty() {
                 other.router_addr

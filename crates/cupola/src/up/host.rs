@@ -4,8 +4,6 @@ use anyhow::{Context, bail};
 use cupola_runtime::{Finding, ProbeResult, RuntimeConfig, probe_host};
 use tracing_subscriber::EnvFilter;
 
-use crate::config::{self, Config};
-
 /// Platform logs go to standard error; `RUST_LOG` filters them.
 pub(crate) fn start_logging() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
@@ -26,16 +24,6 @@ pub(super) fn raise_open_files() -> anyhow::Result<u64> {
             .context("cannot raise the limit of open files")?;
     }
     Ok(maximum.unwrap_or(u64::MAX))
-}
-
-pub(super) fn runtime_config(config: &Config) -> anyhow::Result<RuntimeConfig> {
-    let self_exe = config::self_exe()?;
-    let mut runtime = RuntimeConfig::new(&config.data_dir, &config.run_dir, &self_exe);
-    runtime.runtime_path.clone_from(&config.runtime);
-    runtime.instance_subnet = config.instance_subnet;
-    runtime.egress_allow.clone_from(&config.egress_allow);
-    runtime.staging_egress_allow.clone_from(&config.staging_egress_allow);
-    Ok(runtime)
 }
 
 /// Fails with everything that the platform cannot do without, and returns what it can.
