@@ -42,6 +42,7 @@ pub use crate::{
     init::init_main,
     layers::NativeLayers,
     probe::{Finding, Probe, ProbeResult, probe_host},
+    programs::default_runtime,
     runtime::Runtime,
     sandbox::NativeSandbox,
     shim::shim_main,

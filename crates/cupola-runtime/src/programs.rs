@@ -19,6 +19,17 @@ pub(crate) fn find(program: &Path) -> PathBuf {
         .unwrap_or_else(|| program.to_owned())
 }
 
+/// The OCI runtime of this host: `runc`, or `crun` where only that is there.
+pub fn default_runtime() -> PathBuf {
+    first_there(&["runc", "crun"], &FOLDERS.map(Path::new))
+}
+
+/// The first of these names that is in one of the folders, or else the first name.
+fn first_there(names: &[&str], folders: &[&Path]) -> PathBuf {
+    let is_there = |name: &&&str| folders.iter().any(|folder| folder.join(name).is_file());
+    PathBuf::from(names.iter().find(is_there).unwrap_or(&names[0]))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -28,5 +39,18 @@ mod tests {
         assert!(find(Path::new("sh")).is_absolute());
         assert_eq!(find(Path::new("/opt/runc")), Path::new("/opt/runc"));
         assert_eq!(find(Path::new("no-such-program")), Path::new("no-such-program"));
+    }
+
+    #[test]
+    fn a_host_with_crun_alone_gets_crun_and_one_with_both_gets_runc() {
+        let folder = tempfile::tempdir().unwrap();
+        let folders = [Path::new("/nonexistent"), folder.path()];
+        assert_eq!(first_there(&["runc", "crun"], &folders), Path::new("runc"));
+
+        std::fs::write(folder.path().join("crun"), "").unwrap();
+        assert_eq!(first_there(&["runc", "crun"], &folders), Path::new("crun"));
+
+        std::fs::write(folder.path().join("runc"), "").unwrap();
+        assert_eq!(first_there(&["runc", "crun"], &folders), Path::new("runc"));
     }
 }

@@ -131,7 +131,7 @@ impl Options {
                 self.staging_egress_allow,
                 mistakes,
             ),
-            runtime: self.runtime.unwrap_or_else(|| PathBuf::from("runc")),
+            runtime: self.runtime.unwrap_or_else(cupola_runtime::default_runtime),
             staging_concurrency: self.staging_concurrency.unwrap_or(2).max(1),
             staging_memory_mib: self.staging_memory_mib.unwrap_or(2048),
             staging_disk_mib: self.staging_disk_mib.unwrap_or(4096),

@@ -87,7 +87,8 @@ pub(crate) struct Options {
     /// A private range that builds may reach; may be repeated
     #[arg(long, value_name = "CIDR")]
     pub staging_egress_allow: Vec<String>,
-    /// The OCI runtime: runc, crun, or any that speaks the same command line [default: runc]
+    /// The OCI runtime: runc, crun, or any that speaks the same command line [default: runc, or crun where
+    /// only that is there]
     #[arg(long, value_name = "PATH")]
     pub runtime: Option<PathBuf>,
     /// Builds at the same time [default: 2]
