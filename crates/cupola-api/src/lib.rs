@@ -23,6 +23,7 @@ mod log_cache;
 mod manifests;
 mod metadata;
 mod organizations;
+mod pace;
 mod packages;
 mod processes;
 mod quotas;

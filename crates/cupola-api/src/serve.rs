@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use axum::{Extension, Router};
+use axum::{Extension, Router, body::Body, extract::Request, middleware::map_request};
 use cupola_control::caller::Caller;
 use hyper::server::conn::http1;
 use hyper_util::{
@@ -16,6 +16,8 @@ use tokio::{
     task::JoinSet,
 };
 use tokio_rustls::TlsAcceptor;
+
+use crate::pace::{Pace, Paced};
 
 /// Where the API is served.
 pub struct Listeners {
@@ -36,6 +38,7 @@ const CONNECTIONS_MAX: usize = 1024;
 /// Serves until `stop` turns true and the open requests are answered.
 pub async fn serve(router: Router, listeners: Listeners, mut stop: watch::Receiver<bool>) {
     let Listeners { tcp, tls, admin: (socket, caller) } = listeners;
+    let router = paced(router, Pace::default());
     let admins = router.clone().layer(Extension(caller));
     let mut connections = JoinSet::new();
     let for_connections = stop.clone();
@@ -80,6 +83,14 @@ pub async fn serve(router: Router, listeners: Listeners, mut stop: watch::Receiv
     }
 }
 
+/// The same, with bodies that fail when they come too slowly.
+fn paced(router: Router, pace: Pace) -> Router {
+    let limit = move |request: Request| async move {
+        request.map(|body| Body::new(Paced::new(body, pace)))
+    };
+    router.layer(map_request(limit))
+}
+
 /// Accepting fails when descriptors are used up; trying again at once would only burn the cpu.
 async fn rest_after(error: &std::io::Error) {
     tracing::warn!("cannot accept a connection: {error}");
@@ -112,4 +123,63 @@ where
 /// Returns when it is time to end. That nobody could say so any more is the end, too.
 async fn stopped(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stopped| *stopped).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use axum::{body::Bytes, routing::post};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+    use super::*;
+
+    const PACE: Pace = Pace { window: Duration::from_millis(200), bytes_min: 2 };
+
+    /// A client of a server that says how long a body was.
+    fn client() -> DuplexStream {
+        let (client, server) = duplex(1 << 20);
+        let length = |body: Bytes| async move { Ok::<_, Infallible>(body.len().to_string()) };
+        let router = paced(Router::new().route("/", post(length)), PACE);
+        tokio::spawn(async move {
+            // Nobody says that it is time to end as long as this lives.
+            let (_stop, stopped) = watch::channel(false);
+            connection(server, router, stopped).await;
+        });
+        client
+    }
+
+    async fn announce(client: &mut DuplexStream, length: usize) {
+        let head = format!("POST / HTTP/1.1\r\nHost: api\r\nContent-Length: {length}\r\n\r\n");
+        client.write_all(head.as_bytes()).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_body_that_never_comes_is_refused_and_its_connection_closed() {
+        let mut client = client();
+
+        announce(&mut client, 10).await;
+        client.write_all(b"x").await.unwrap();
+
+        let mut answer = String::new();
+        let read = client.read_to_string(&mut answer);
+        tokio::time::timeout(Duration::from_secs(30), read).await.unwrap().unwrap();
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn a_slow_body_that_keeps_coming_takes_as_long_as_it_takes() {
+        let mut client = client();
+        let mut pause = tokio::time::interval(PACE.window / 4);
+
+        announce(&mut client, 16).await;
+        for _ in 0..16 {
+            pause.tick().await;
+            client.write_all(b"x").await.unwrap();
+        }
+
+        let mut answer = [0; 12];
+        client.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 200");
+    }
 }
