@@ -387,8 +387,10 @@ async fn replace(
     config: &RouterConfig,
 ) -> Result<Vec<TcpListener>, RouterProcessError> {
     tracing::info!(pid = running.pid, "replacing a router with other addresses or protocol");
+    // Bound first: if that fails, the router that runs goes on.
+    let listeners = bind(&config.addresses, running.listeners)?;
     tell_to_drain(&config.control_socket, Duration::from_millis(config.limits.drain_ms)).await;
-    bind(&config.addresses, running.listeners)
+    Ok(listeners)
 }
 
 fn bind(

@@ -49,35 +49,70 @@ pub(crate) fn run(options: Options) -> anyhow::Result<()> {
 async fn up(config: Config) -> anyhow::Result<()> {
     let open_files = host::raise_open_files()?;
     let _lock = cupola_store::lock_data_dir(&config.data_dir)?;
+    run_dir::check(&config.run_dir)?;
+    let mut begun = Begun::beside(&config);
+    match start(&config, open_files, &mut begun).await {
+        Ok(()) => {
+            // The router goes on without us: only its supervision ends.
+            drop(begun);
+            banner::left(&config);
+            Ok(())
+        }
+        Err(error) => {
+            begun.undo(&config).await;
+            Err(error)
+        }
+    }
+}
+
+async fn start(config: &Config, open_files: u64, begun: &mut Begun) -> anyhow::Result<()> {
     run_dir::take(&config.run_dir)?;
     let runtime_config = config.for_runtime()?;
     let warnings = host::check(&runtime_config).await?;
     let doors = Doors {
         listener: bind_api(config.api_addr).await?,
-        acceptor: tls::acceptor(&config)?,
+        acceptor: tls::acceptor(config)?,
         runtime_config,
     };
-    let had_apps = cupola_runtime::is_set_up(&config.run_dir);
-    let router = start_router(&config).await?;
-    let was_adopted = router.status().borrow().was_adopted;
-    match run_control(&config, doors, router.served_epoch(), open_files, &warnings).await {
-        Ok(()) => {
-            // It goes on without us: only its supervision ends.
-            drop(router);
-            banner::left(&config);
-            Ok(())
+    let router = start_router(config).await?;
+    let served_epoch = router.served_epoch();
+    begun.router = Some(router);
+    run_control(config, doors, served_epoch, open_files, &warnings).await
+}
+
+/// What a start began, for the case that it fails: it leaves nothing behind then, and touches
+/// nothing that went on without control.
+struct Begun {
+    /// Apps of an earlier start are there, and need a router, whoever started that.
+    had_apps: bool,
+    router: Option<RouterProcess>,
+}
+
+impl Begun {
+    fn beside(config: &Config) -> Self {
+        Self { had_apps: cupola_runtime::is_set_up(&config.run_dir), router: None }
+    }
+
+    /// Takes it back, last things first. What fails here is logged only: the caller has an error to
+    /// tell that says why it came to this.
+    async fn undo(self, config: &Config) {
+        if self.had_apps {
+            return;
         }
-        Err(error) => {
-            // A start that failed leaves nothing that it began, and touches nothing that went on
-            // without control.
-            if !was_adopted {
-                router.stop(STOP_MAX).await?;
-            }
-            if !had_apps {
-                cupola_runtime::teardown(&config.run_dir, &config.data_dir).await?;
-            }
-            Err(error)
+        let torn_down = cupola_runtime::teardown(&config.run_dir, &config.data_dir).await;
+        warn_of("remove every trace of a start that failed", torn_down);
+        match self.router {
+            Some(router) if router.status().borrow().was_adopted => return,
+            Some(router) => warn_of("stop the router", router.stop(STOP_MAX).await),
+            None => {}
         }
+        warn_of("remove the run directory", run_dir::give_up(&config.run_dir));
+    }
+}
+
+fn warn_of<E: Into<anyhow::Error>>(action: &str, outcome: Result<(), E>) {
+    if let Err(error) = outcome.map_err(Into::into) {
+        tracing::warn!("cannot {action}: {error:#}");
     }
 }
 

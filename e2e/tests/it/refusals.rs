@@ -2,7 +2,10 @@
 
 use std::{net::TcpListener, path::Path, process::Command};
 
-use crate::platform::Platform;
+use crate::{
+    apps::push_misfit,
+    platform::{Platform, wait_for},
+};
 
 /// Another installation beside the running one: its own folders and free ports.
 struct Beside {
@@ -45,8 +48,7 @@ fn refused(platform: &Platform, beside: &Beside, other: &[(&str, &str)]) -> crat
     let lines = crate::platform::command_lines();
     let left = lines.iter().find(|(_, line)| line.contains(run_dir.to_str().unwrap()));
     assert!(left.is_none(), "{left:?} is left of {ran}");
-    let description = run_dir.join("runtime.json");
-    assert!(!description.exists(), "rules and interfaces are left of {ran}");
+    assert!(!run_dir.exists(), "a run directory is left of {ran}");
     ran
 }
 
@@ -94,6 +96,38 @@ fn up_refuses_what_it_cannot_work_with() {
     make_newer(&platform.data_dir().join("cupola.db"));
     let newer = refused(&platform, &beside, &[("--data-dir", data_dir)]);
     newer.says("version 999").says("start the newer cupola again");
+}
+
+#[test]
+fn a_start_that_fails_leaves_the_apps_and_the_router_of_the_one_before_alone() {
+    let mut platform = Platform::start();
+    let beside = Beside::new();
+    let cf = platform.cf_admin();
+    push_misfit(&platform, &cf, "steady", &[]);
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken_addr = taken.local_addr().unwrap().to_string();
+    let (data_dir, run_dir) = (platform.data_dir(), platform.run_dir().to_owned());
+    let places =
+        [("--data-dir", data_dir.to_str().unwrap()), ("--run-dir", run_dir.to_str().unwrap())];
+    let refused_with = |platform: &Platform, addr: &str| {
+        let flags = beside.flags(&[&places[..], &[("--router-addr", addr)]].concat());
+        platform.refused_up(&flags.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+
+    platform.interrupt_control();
+    let ran = refused_with(&platform, &taken_addr);
+    ran.says(&taken_addr).says("another program does");
+    assert_eq!(platform.get("steady", "/").status, 200);
+
+    // The router is replaced because it listens elsewhere, and control fails after that.
+    drop(taken);
+    let database = data_dir.join("cupola.db");
+    make_newer(&database);
+    refused_with(&platform, &taken_addr).says("version 999");
+    platform.router = taken_addr.parse().unwrap();
+    wait_for("the app behind the new router", || {
+        platform.try_get("steady", "/").filter(|answer| answer.status == 200)
+    });
 }
 
 /// As if a later release had upgraded the database.
