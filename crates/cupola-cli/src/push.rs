@@ -1,6 +1,7 @@
 //! `cupola push NAME`: from a folder to a running app.
 
 mod archive;
+mod ignore;
 mod manifest;
 mod upload;
 

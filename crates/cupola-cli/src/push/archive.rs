@@ -11,8 +11,7 @@ use anyhow::{Context, bail};
 use sha1::{Digest, Sha1};
 use zip::{ZipWriter, write::SimpleFileOptions};
 
-/// Never sent: version control, and what a build makes again. A `.cfignore` adds to it.
-const IGNORED: &[&str] = &[".git", ".hg", ".svn", ".cfignore", ".DS_Store", "node_modules"];
+use super::ignore::Ignored;
 
 pub(super) enum Source {
     Folder(Vec<File>),
@@ -92,13 +91,12 @@ fn collect(
             .to_str()
             .with_context(|| format!("{} has a name that is not UTF-8", entry.path().display()))?;
         let path = if prefix.is_empty() { name.to_owned() } else { format!("{prefix}/{name}") };
-        if ignored.has(&path) {
-            continue;
-        }
         let kind = entry.file_type()?;
         if kind.is_dir() {
-            collect(&entry.path(), &path, ignored, files)?;
-        } else if kind.is_file() || kind.is_symlink() {
+            if !ignored.has_all_of(&path) {
+                collect(&entry.path(), &path, ignored, files)?;
+            }
+        } else if (kind.is_file() || kind.is_symlink()) && !ignored.has_file(&path) {
             files.push(file(path, entry.path(), kind.is_symlink())?);
         }
     }
@@ -125,62 +123,9 @@ fn sha1(path: &Path) -> anyhow::Result<String> {
     Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// What is not sent: names anywhere, and paths from the root with a leading slash.
-struct Ignored(Vec<String>);
-
-impl Ignored {
-    fn read(folder: &Path) -> anyhow::Result<Self> {
-        let mut rules: Vec<String> = IGNORED.iter().map(|name| (*name).to_owned()).collect();
-        let path = folder.join(".cfignore");
-        if path.is_file() {
-            let text = fs::read_to_string(&path).context("cannot read .cfignore")?;
-            let lines = text.lines().map(str::trim);
-            let lines = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
-            rules.extend(lines.map(|line| line.trim_end_matches('/').to_owned()));
-        }
-        Ok(Self(rules))
-    }
-
-    fn has(&self, path: &str) -> bool {
-        let name = path.rsplit('/').next().unwrap_or(path);
-        self.0.iter().any(|rule| match rule.strip_prefix('/') {
-            Some(from_root) => matches(from_root, path),
-            None if rule.contains('/') => matches(rule, path),
-            None => matches(rule, name),
-        })
-    }
-}
-
-/// Whether a pattern with `*` fits the whole text.
-fn matches(pattern: &str, text: &str) -> bool {
-    match pattern.split_once('*') {
-        None => pattern == text,
-        Some((head, rest)) => text.strip_prefix(head).is_some_and(|tail| {
-            (0..=tail.len())
-                .filter(|at| tail.is_char_boundary(*at))
-                .any(|at| matches(rest, &tail[at..]))
-        }),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn ignored(rules: &[&str]) -> Ignored {
-        Ignored(rules.iter().map(|rule| (*rule).to_owned()).collect())
-    }
-
-    #[test]
-    fn ignore_rules_fit_names_anywhere_and_paths_from_the_root() {
-        let ignored = ignored(&["*.log", "/build", "docs/private"]);
-
-        assert!(ignored.has("a/b/debug.log"));
-        assert!(ignored.has("build"));
-        assert!(!ignored.has("src/build"));
-        assert!(ignored.has("docs/private"));
-        assert!(!ignored.has("docs/public"));
-    }
 
     #[test]
     fn folder_is_zipped_with_its_permissions_and_without_version_control() {
