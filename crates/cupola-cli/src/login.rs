@@ -1,11 +1,19 @@
 //! `cupola login URL`.
 
-use std::{io::Read, path::PathBuf};
+use std::{
+    io::{IsTerminal, Stdin},
+    path::PathBuf,
+};
 
 use anyhow::{Context, bail};
 use clap::Args;
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 
-use crate::{client::Client, credentials::Login, output::say};
+use crate::{
+    client::Client,
+    credentials::Login,
+    output::{say, say_beginning},
+};
 
 #[derive(Args)]
 pub struct Arguments {
@@ -19,7 +27,7 @@ pub struct Arguments {
     /// The space that the other verbs are about
     #[arg(short, long, default_value = "dev")]
     space: String,
-    /// Read the password from this file; without it, from standard input
+    /// Read the password from this file; without it, one line of standard input
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
     /// Trust the certificates in this file besides the system's
@@ -52,19 +60,54 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// From the file, typed without an echo, or the first line of what is piped in.
 fn password(arguments: &Arguments) -> anyhow::Result<String> {
     let text = match &arguments.password_file {
         Some(path) => std::fs::read_to_string(path)
             .with_context(|| format!("cannot read the password file {}", path.display()))?,
-        None => {
-            say("password, then Enter and Ctrl-D (it is shown; use --password-file to hide it):");
-            let mut text = String::new();
-            std::io::stdin().read_to_string(&mut text).context("cannot read the password")?;
-            text
-        }
+        None => line_without_echo().context("cannot read the password")?,
     };
     match text.trim_end_matches(['\r', '\n']) {
         "" => bail!("the password is empty"),
         password => Ok(password.to_owned()),
+    }
+}
+
+fn line_without_echo() -> std::io::Result<String> {
+    let mut line = String::new();
+    let stdin = std::io::stdin();
+    if !stdin.is_terminal() {
+        stdin.read_line(&mut line)?;
+        return Ok(line);
+    }
+    let quiet = Quiet::start(&stdin)?;
+    say_beginning("password: ");
+    let read = stdin.read_line(&mut line);
+    drop(quiet);
+    // The Enter was not shown either.
+    say("");
+    read.map(|_| line)
+}
+
+/// A terminal that does not show what is typed, as long as this lives.
+struct Quiet<'a> {
+    terminal: &'a Stdin,
+    before: Termios,
+}
+
+impl<'a> Quiet<'a> {
+    fn start(terminal: &'a Stdin) -> std::io::Result<Self> {
+        let before = tcgetattr(terminal)?;
+        let mut quiet = before.clone();
+        quiet.local_modes.remove(LocalModes::ECHO);
+        tcsetattr(terminal, OptionalActions::Flush, &quiet)?;
+        Ok(Self { terminal, before })
+    }
+}
+
+impl Drop for Quiet<'_> {
+    fn drop(&mut self) {
+        // Nothing can be done about a terminal that has gone.
+        let _ = tcsetattr(self.terminal, OptionalActions::Now, &self.before);
     }
 }

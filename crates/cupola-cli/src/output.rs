@@ -10,6 +10,11 @@ pub(crate) fn say(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
+/// The beginning of a line that somebody else ends.
+pub(crate) fn say_beginning(text: &str) {
+    let _ = write!(std::io::stderr(), "{text}");
+}
+
 /// A line of data, on standard output.
 pub(crate) fn print(line: &str) -> anyhow::Result<()> {
     writeln!(std::io::stdout(), "{line}")?;
