@@ -41,6 +41,16 @@ impl Login {
         }
     }
 
+    /// Says whether there was one.
+    pub(crate) fn forget() -> anyhow::Result<bool> {
+        let path = path()?;
+        match fs::remove_file(&path) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error).with_context(|| format!("cannot remove {}", path.display())),
+        }
+    }
+
     /// Whole or not at all: a cut file would lose the login.
     pub(crate) fn save(&self) -> anyhow::Result<()> {
         let path = path()?;

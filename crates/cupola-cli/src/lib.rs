@@ -16,6 +16,7 @@ mod env;
 mod find;
 mod lifecycle;
 mod login;
+mod logout;
 mod logs;
 mod map_route;
 mod output;
@@ -34,15 +35,10 @@ use clap::{Args, Subcommand};
 /// What every verb may be told.
 #[derive(Args, Clone, Debug)]
 pub struct Common {
-    /// The run directory of a platform on this machine; its administrator needs no login
-    #[arg(
-        long,
-        env = "CUPOLA_RUN_DIR",
-        value_name = "DIR",
-        default_value = "/run/cupola",
-        global = true
-    )]
-    pub run_dir: std::path::PathBuf,
+    /// The platform on this machine with this run directory, whose administrator needs no login;
+    /// wins over a login [without a login: /run/cupola]
+    #[arg(long, env = "CUPOLA_RUN_DIR", value_name = "DIR", global = true)]
+    pub run_dir: Option<std::path::PathBuf>,
     /// Print JSON instead of text
     #[arg(long, global = true)]
     pub json: bool,
@@ -50,8 +46,10 @@ pub struct Common {
 
 #[derive(Subcommand)]
 pub enum Verb {
-    /// Log in to a platform on another machine
+    /// Log in to a platform; from then on the other verbs are about it
     Login(login::Arguments),
+    /// Forget the login
+    Logout(logout::Arguments),
     /// Build and run an app from a folder or zip
     Push(push::Arguments),
     /// List the apps of the space
@@ -107,6 +105,7 @@ pub fn run(verb: Verb, command: &dyn Fn() -> clap::Command) -> ExitCode {
 async fn perform(verb: Verb, command: &dyn Fn() -> clap::Command) -> anyhow::Result<()> {
     match verb {
         Verb::Login(arguments) => login::run(arguments).await,
+        Verb::Logout(arguments) => logout::run(&arguments),
         Verb::Push(arguments) => push::run(arguments).await,
         Verb::Apps(arguments) => apps::run(arguments).await,
         Verb::App(arguments) => app::run(arguments).await,

@@ -2,6 +2,7 @@
 
 use crate::{
     apps::binary_app,
+    cli::Cli,
     platform::{Platform, wait_for},
 };
 
@@ -69,10 +70,7 @@ fn login_with_a_password_file_works_from_elsewhere() {
     let platform = Platform::start();
     let mut elsewhere = platform.cupola();
     let home = platform.app_folder("home");
-    elsewhere.environment = vec![
-        ("CUPOLA_RUN_DIR".to_owned(), "/nonexistent".to_owned()),
-        ("HOME".to_owned(), home.to_str().unwrap().to_owned()),
-    ];
+    elsewhere.environment = vec![("HOME".to_owned(), home.to_str().unwrap().to_owned())];
     let password = home.join("password");
     std::fs::write(&password, platform.admin_password()).unwrap();
     let url = format!("http://{}", platform.api);
@@ -80,7 +78,54 @@ fn login_with_a_password_file_works_from_elsewhere() {
     elsewhere.fails(&["apps"]).says("not logged in");
     elsewhere.ok(&["login", &url, "--password-file", password.to_str().unwrap()]);
     elsewhere.ok(&["apps"]);
+    elsewhere.fails(&["apps", "--run-dir", "/nonexistent"]).says("no platform runs in");
+    elsewhere.ok(&["logout"]).says("logged out");
+    elsewhere.fails(&["apps"]).says("not logged in");
 
     std::fs::write(&password, "wrong").unwrap();
     elsewhere.fails(&["login", &url, "--password-file", password.to_str().unwrap()]);
+}
+
+/// Runs a command line in a terminal, types a line when it asks, and prints what is seen.
+const TYPIST: &str = r"
+import os, pty, sys
+line, command = sys.argv[1], sys.argv[2:]
+pid, terminal = pty.fork()
+if pid == 0:
+    os.execvp(command[0], command)
+seen = b''
+while True:
+    try:
+        piece = os.read(terminal, 1024)
+    except OSError:
+        break
+    if not piece:
+        break
+    seen += piece
+    if line and b'password:' in seen:
+        os.write(terminal, line.encode() + b'\n')
+        line = ''
+sys.stdout.buffer.write(seen)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+";
+
+#[test]
+fn login_takes_a_typed_line_without_showing_it_and_a_piped_one() {
+    let platform = Platform::start();
+    let mut elsewhere = platform.cupola();
+    let home = platform.app_folder("home");
+    elsewhere.environment = vec![("HOME".to_owned(), home.to_str().unwrap().to_owned())];
+    let (url, password) = (format!("http://{}", platform.api), platform.admin_password());
+
+    let program = elsewhere.program.to_str().unwrap().to_owned();
+    let terminal = Cli { program: "python3".into(), ..elsewhere.in_directory(&home) };
+    let typed = terminal.ok(&["-c", TYPIST, &password, &program, "login", &url]);
+    assert!(typed.stdout.contains("logged in to"), "{typed}");
+    assert!(!typed.stdout.contains(&password), "the password is shown: {typed}");
+    elsewhere.ok(&["apps"]);
+
+    elsewhere.ok(&["logout"]);
+    assert_eq!(elsewhere.answers(&format!("login {url}"), &[&password, "more"]).code, Some(0));
+    elsewhere.ok(&["apps"]);
+    assert_ne!(elsewhere.answers(&format!("login {url}"), &["wrong"]).code, Some(0));
 }
