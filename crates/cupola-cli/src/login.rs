@@ -44,7 +44,8 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         api: arguments.url,
         organization: arguments.organization,
         space: arguments.space,
-        ca_file: arguments.ca_file,
+        // The other verbs are called in other folders.
+        ca_file: arguments.ca_file.map(std::path::absolute).transpose()?,
         skip_tls_validation: arguments.skip_ssl_validation,
         ..Login::default()
     };

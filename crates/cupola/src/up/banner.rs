@@ -1,6 +1,6 @@
 //! What `up` tells the person who started it.
 
-use super::admin::Password;
+use super::{admin::Password, tls};
 use crate::config::Config;
 
 #[expect(clippy::print_stdout, reason = "this is what the command is asked to show")]
@@ -23,12 +23,27 @@ pub(super) fn up(config: &Config, password: &Password, open_files: u64, warnings
         println!("  warning    {warning}");
     }
     println!();
-    let skip =
-        if config.needs_tls() && config.tls.is_none() { " --skip-ssl-validation" } else { "" };
-    println!("Log in:  cf api {}{skip} && cf auth admin PASSWORD", config.external_url);
+    log_in(config);
     println!("         cf target -o default -s dev && cf push");
     println!("Or here: cupola push NAME --path FOLDER   (root on this machine needs no login)");
     println!("Ctrl-C ends control only: apps and routing go on. `cupola down` stops everything.");
+}
+
+/// How clients trust a certificate of our own authority is a part of it.
+#[expect(clippy::print_stdout, reason = "this is what the command is asked to show")]
+fn log_in(config: &Config) {
+    let url = &config.external_url;
+    if !config.needs_tls() || config.tls.is_some() {
+        println!("Log in:  cf api {url} && cf auth admin PASSWORD");
+        return;
+    }
+    let authority = tls::authority_file(&config.data_dir);
+    let authority = authority.display();
+    println!("Log in:  export SSL_CERT_FILE={authority}");
+    println!("         cf api {url} && cf auth admin PASSWORD");
+    println!("         (elsewhere with a copy of that file, on Linux; or unsafely, without it:");
+    println!("         cf api {url} --skip-ssl-validation)");
+    println!("    or:  cupola login {url} --ca-file {authority}");
 }
 
 #[expect(clippy::print_stdout, reason = "this is what the command is asked to show")]
