@@ -17,6 +17,7 @@ pub(crate) fn everything() -> anyhow::Result<()> {
         ("shellcheck", "shellcheck"),
         ("python3", "python3"),
         ("git", "git"),
+        ("openssl", "openssl"),
         ("node", "nodejs"),
         ("npm", "npm"),
     ])?;

@@ -1,6 +1,7 @@
 //! One installation per scenario: its own folders, ports and range of addresses, gone at the end.
 
 use std::{
+    collections::BTreeMap,
     fs,
     net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
@@ -37,7 +38,12 @@ pub struct Platform {
     binary: PathBuf,
     folder: tempfile::TempDir,
     run_dir: PathBuf,
-    flags: Vec<String>,
+    /// The command line of `cupola up`, or its file.
+    flags: Vec<(String, String)>,
+    is_by_file: bool,
+    /// What runs `cupola up`: nothing, or a shell that changes something before.
+    launcher: Vec<String>,
+    pub url: String,
     pub api: SocketAddr,
     pub router: SocketAddr,
 }
@@ -51,42 +57,126 @@ impl Platform {
 
     /// With more flags for `cupola up`.
     pub fn start_with(flags: &[&str]) -> Self {
+        let mut platform = Self::prepare();
+        for flag in flags.chunks_exact(2) {
+            platform.add(flag[0], flag[1]);
+        }
+        platform.up();
+        platform
+    }
+
+    /// Everything but the start.
+    pub fn prepare() -> Self {
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
+        let (api, router) = (free_address(), free_address());
         let mut platform = Self {
             up: None,
             binary: tool("CUPOLA_BIN"),
             folder: tempfile::tempdir().unwrap(),
             // Short, because the name of a Unix socket may have 107 bytes only.
             run_dir: PathBuf::from(format!("/run/cupola-e2e-{}-{number:02}", std::process::id())),
-            flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
-            api: free_address(),
-            router: free_address(),
+            flags: Vec::new(),
+            is_by_file: false,
+            launcher: Vec::new(),
+            url: format!("http://{api}"),
+            api,
+            router,
         };
         // A container's files are reached through all of its parents.
         let open = <fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o711);
         fs::set_permissions(platform.folder.path(), open).unwrap();
-        platform.up();
+        for (flag, value) in platform.usual_flags() {
+            platform.add(flag, &value);
+        }
         platform
+    }
+
+    fn usual_flags(&self) -> [(&'static str, String); 6] {
+        let path = |path: &Path| path.to_str().unwrap().to_owned();
+        [
+            ("--data-dir", path(&self.data_dir())),
+            ("--run-dir", path(&self.run_dir)),
+            ("--api-addr", self.api.to_string()),
+            ("--router-addr", self.router.to_string()),
+            ("--admin-password-file", path(&self.password_file())),
+            ("--instance-subnet", self.subnet()),
+        ]
+    }
+
+    /// One more flag, or one more of its values.
+    pub fn add(&mut self, flag: &str, value: &str) {
+        self.flags.push((flag.to_owned(), value.to_owned()));
+    }
+
+    pub fn remove(&mut self, flag: &str) {
+        self.flags.retain(|(known, _)| known != flag);
+    }
+
+    /// Instead of the value that it has.
+    pub fn replace(&mut self, flag: &str, value: &str) {
+        self.remove(flag);
+        self.add(flag, value);
+    }
+
+    /// Writes the flags to a file, which is all that `up` and `down` are told.
+    pub fn use_file(&mut self) {
+        let mut keys = BTreeMap::<&str, Vec<String>>::new();
+        for (flag, value) in &self.flags {
+            let number = value.parse::<u32>().map(|number| number.to_string());
+            let value = number.unwrap_or_else(|_| format!("{value:?}"));
+            keys.entry(flag.trim_start_matches('-')).or_default().push(value);
+        }
+        let line = |(key, values): (&str, Vec<String>)| match (key, values.join(", ")) {
+            ("router-addr" | "egress-allow" | "staging-egress-allow", list) => {
+                format!("{key} = [{list}]\n")
+            }
+            (_, value) => format!("{key} = {value}\n"),
+        };
+        fs::write(self.file(), keys.into_iter().map(line).collect::<String>()).unwrap();
+        self.is_by_file = true;
+    }
+
+    pub fn file(&self) -> PathBuf {
+        self.folder.path().join("cupola.toml")
+    }
+
+    /// Runs `cupola up` as the last words of this command line.
+    pub fn launch_by(&mut self, launcher: &[&str]) {
+        self.launcher = launcher.iter().map(|word| (*word).to_owned()).collect();
+    }
+
+    /// The command line of `cupola up`.
+    fn words(&self) -> Vec<String> {
+        let mut words = self.launcher.clone();
+        words.extend([self.binary.to_str().unwrap().to_owned(), "up".to_owned()]);
+        if self.is_by_file {
+            words.extend(self.place());
+        } else {
+            words.extend(self.flags.iter().flat_map(|(flag, value)| [flag.clone(), value.clone()]));
+        }
+        words
     }
 
     /// Starts control; the first time the whole platform.
     pub fn up(&mut self) {
         let log = fs::File::options().create(true).append(true).open(self.log()).unwrap();
-        let mut up = Command::new(&self.binary);
-        up.arg("up").args(self.place());
-        up.arg("--api-addr").arg(self.api.to_string());
-        up.arg("--router-addr").arg(self.router.to_string());
-        up.arg("--admin-password-file").arg(self.password_file());
-        up.arg("--instance-subnet").arg(self.subnet());
-        up.args(&self.flags);
+        let words = self.words();
+        let mut up = Command::new(&words[0]);
+        up.args(&words[1..]);
         up.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         self.up = Some(up.spawn().expect("the platform can be started"));
         self.wait_until_ready();
     }
 
+    /// Starts it in vain, and returns what it said.
+    #[track_caller]
+    pub fn is_refused(&self) -> Ran {
+        self.refused(&self.words())
+    }
+
     fn wait_until_ready(&mut self) {
         let started = Instant::now();
-        while http::get(self.api, &self.api.to_string(), "/").is_err() {
+        while !self.is_ready() {
             let ended = self.up.as_mut().and_then(|up| up.try_wait().unwrap());
             assert!(ended.is_none(), "the platform ended: {ended:?}\n{}", self.output());
             assert!(
@@ -98,6 +188,18 @@ impl Platform {
         }
     }
 
+    fn is_ready(&self) -> bool {
+        if self.url.starts_with("https") {
+            return http::get_on_socket(&self.run_dir.join("api.sock"), "/").is_ok();
+        }
+        http::get(self.api, &self.api.to_string(), "/").is_ok()
+    }
+
+    /// The process id of control.
+    pub fn control(&self) -> u32 {
+        self.up.as_ref().expect("control runs").id()
+    }
+
     /// Kills control with SIGKILL.
     pub fn kill_control(&mut self) {
         let mut up = self.up.take().expect("control runs");
@@ -107,9 +209,14 @@ impl Platform {
 
     /// Ends control as Ctrl-C does, and returns what it said meanwhile.
     pub fn interrupt_control(&mut self) -> String {
+        self.end_control("INT")
+    }
+
+    /// Ends control with a signal, and returns what it said meanwhile.
+    pub fn end_control(&mut self, signal: &str) -> String {
         let said_before = self.output().len();
         let mut up = self.up.take().expect("control runs");
-        send_signal("INT", up.id());
+        send_signal(signal, up.id());
         let ended = up.wait().unwrap();
         assert!(ended.success(), "{ended:?}\n{}", self.output());
         self.output().split_off(said_before)
@@ -127,15 +234,23 @@ impl Platform {
     /// Runs `cupola up` with these arguments, which must end it with a failure.
     #[track_caller]
     pub fn refused_up(&self, arguments: &[&str]) -> Ran {
-        let mut up = Command::new(&self.binary);
-        up.arg("up").args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let up = [self.binary.to_str().unwrap(), "up"];
+        let words = up.iter().chain(arguments).map(|word| (*word).to_owned());
+        self.refused(&words.collect::<Vec<_>>())
+    }
+
+    #[track_caller]
+    fn refused(&self, words: &[String]) -> Ran {
+        let mut up = Command::new(&words[0]);
+        up.args(&words[1..]).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = up.spawn().unwrap();
         let started = Instant::now();
         while child.try_wait().unwrap().is_none() && started.elapsed() < PATIENCE {
             std::thread::sleep(Duration::from_millis(20));
         }
         let _ = child.kill();
-        let ran = Ran::new(arguments, &child.wait_with_output().unwrap());
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let ran = Ran::new(&words, &child.wait_with_output().unwrap());
         assert_eq!(ran.code, Some(1), "{ran}");
         ran
     }
@@ -172,14 +287,14 @@ impl Platform {
         &self.run_dir
     }
 
-    fn place(&self) -> [String; 4] {
-        let data_dir = self.data_dir();
-        [
-            "--data-dir".to_owned(),
-            data_dir.to_str().unwrap().to_owned(),
-            "--run-dir".to_owned(),
-            self.run_dir.to_str().unwrap().to_owned(),
-        ]
+    /// What says where the installation is.
+    pub fn place(&self) -> Vec<String> {
+        let path = |path: PathBuf| path.to_str().unwrap().to_owned();
+        if self.is_by_file {
+            return vec!["--config".to_owned(), path(self.file())];
+        }
+        let (data_dir, run_dir) = (path(self.data_dir()), path(self.run_dir.clone()));
+        vec!["--data-dir".to_owned(), data_dir, "--run-dir".to_owned(), run_dir]
     }
 
     fn log(&self) -> PathBuf {
@@ -206,6 +321,14 @@ impl Platform {
 
     /// One `cf` may not run twice at the same time with the same home.
     fn cf_at_home(&self, home: &str, user: &str, password: &str) -> Cli {
+        let cf = self.cf_without_api(home);
+        cf.ok(&["api", &self.url]);
+        cf.ok(&["auth", user, password]);
+        cf
+    }
+
+    /// The `cf` CLI that was told nothing yet.
+    pub fn cf_without_api(&self, home: &str) -> Cli {
         let home = self.folder.path().join("cf-home").join(home);
         fs::create_dir_all(&home).unwrap();
         let environment =
@@ -213,10 +336,7 @@ impl Platform {
         let environment =
             environment.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec();
         let directory = self.folder.path().to_owned();
-        let cf = Cli { program: tool("CF_BIN"), environment, directory };
-        cf.ok(&["api", &format!("http://{}", self.api)]);
-        cf.ok(&["auth", user, password]);
-        cf
+        Cli { program: tool("CF_BIN"), environment, directory }
     }
 
     /// The administrator's `cf`, in the organisation and space of the first start.
@@ -332,6 +452,6 @@ fn tool(variable: &str) -> PathBuf {
 }
 
 /// An address on loopback that nobody listened on a moment ago.
-fn free_address() -> SocketAddr {
+pub fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
