@@ -48,6 +48,7 @@ static void serve(int client) {
   if (write(client, answer, (size_t)answer_length) < 0) return;
   shutdown(client, SHUT_RDWR);
   if (strncmp(target, "/exit/", 6) == 0) exit(atoi(target + 6));
+  if (strcmp(target, "/abort") == 0) abort();
   if (strcmp(target, "/eat") == 0) eat();
 }
 

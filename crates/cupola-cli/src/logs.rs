@@ -35,7 +35,8 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     }
     loop {
         tokio::time::sleep(PERIOD).await;
-        next = show_since(&target.client, &app, next, json).await?;
+        let batch = since(&target.client, &app, next).await?;
+        next = show(&batch, next, json)?;
     }
 }
 
@@ -47,15 +48,17 @@ async fn show_newest(client: &Client, app: &str, lines: u16, json: bool) -> anyh
     show(&batch, 0, json)
 }
 
-/// Prints the lines from `next` on, and returns the time after the last of them.
-pub(crate) async fn show_since(
-    client: &Client,
-    app: &str,
-    next: i64,
-    json: bool,
-) -> anyhow::Result<i64> {
-    let batch = read(client, app, &format!("limit=1000&start_time={next}")).await?;
-    show(&batch, next, json)
+/// Tells people the lines from `next` on, and returns the time after the last of them.
+pub(crate) async fn tell_since(client: &Client, app: &str, next: i64) -> anyhow::Result<i64> {
+    let batch = since(client, app, next).await?;
+    for envelope in &batch {
+        output::say(&line(envelope)?);
+    }
+    Ok(after(&batch, next))
+}
+
+async fn since(client: &Client, app: &str, next: i64) -> anyhow::Result<Vec<Value>> {
+    read(client, app, &format!("limit=1000&start_time={next}")).await
 }
 
 /// The time after the newest line there is.
@@ -81,7 +84,12 @@ fn show(batch: &[Value], next: i64, json: bool) -> anyhow::Result<i64> {
             output::print(&line(envelope)?)?;
         }
     }
-    Ok(batch.iter().filter_map(timestamp).max().map_or(next, |newest| newest + 1))
+    Ok(after(batch, next))
+}
+
+/// The time after the last of these lines.
+fn after(batch: &[Value], next: i64) -> i64 {
+    batch.iter().filter_map(timestamp).max().map_or(next, |newest| newest + 1)
 }
 
 fn timestamp(envelope: &Value) -> Option<i64> {

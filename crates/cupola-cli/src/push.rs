@@ -74,10 +74,11 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     target.client.patch::<Value>(&path, current).await?;
     if arguments.no_start {
         say(&format!("{} is built; `cupola start {}` runs it", arguments.name, arguments.name));
-        return Ok(());
+    } else {
+        say("starting");
+        lifecycle::act(&target, &app, "restart").await?;
+        say(&format!("{} is running", arguments.name));
     }
-    say("starting");
-    lifecycle::act(&target, &app, "restart").await?;
     tell(&target, &arguments, &app).await
 }
 
@@ -88,7 +89,7 @@ async fn apply(target: &Target, space: &str, manifest: String) -> anyhow::Result
     target.client.finish(&answer).await.context("the manifest cannot be applied")
 }
 
-/// Builds the package, shows the build's lines meanwhile, and returns the droplet.
+/// Builds the package, tells the build's lines meanwhile, and returns the droplet.
 async fn build(target: &Target, app: &str, package: &str) -> anyhow::Result<String> {
     say("building");
     let mut next = logs::end(&target.client, app).await?;
@@ -103,17 +104,17 @@ async fn build(target: &Target, app: &str, package: &str) -> anyhow::Result<Stri
             tokio::select! {
                 build = answer.as_mut() => break build?,
                 () = tokio::time::sleep(std::time::Duration::from_millis(200)) => {
-                    next = logs::show_since(&target.client, app, next, false).await?;
+                    next = logs::tell_since(&target.client, app, next).await?;
                 }
             }
         };
         match build["state"].as_str() {
             Some("STAGED") => {
-                logs::show_since(&target.client, app, next, false).await?;
+                logs::tell_since(&target.client, app, next).await?;
                 return guid(&build["droplet"]);
             }
             Some("FAILED") => {
-                logs::show_since(&target.client, app, next, false).await?;
+                logs::tell_since(&target.client, app, next).await?;
                 bail!(
                     "the build failed: {}",
                     build["error"].as_str().unwrap_or("no reason is told")
@@ -124,12 +125,12 @@ async fn build(target: &Target, app: &str, package: &str) -> anyhow::Result<Stri
     }
 }
 
+/// What programs want to know: where the app is.
 async fn tell(target: &Target, arguments: &Arguments, app: &str) -> anyhow::Result<()> {
     let routes = target.all(&format!("/v3/apps/{app}/routes")).await?;
     let urls: Vec<&str> = routes.iter().filter_map(|route| route["url"].as_str()).collect();
     if arguments.common.json {
         return output::print_json(&json!({ "guid": app, "routes": urls }));
     }
-    say(&format!("{} is running", arguments.name));
     urls.into_iter().try_for_each(output::print)
 }
