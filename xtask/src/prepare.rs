@@ -17,6 +17,7 @@ pub(crate) fn everything() -> anyhow::Result<()> {
         ("shellcheck", "shellcheck"),
         ("python3", "python3"),
         ("git", "git"),
+        ("ip", "iproute2"),
         ("openssl", "openssl"),
         ("node", "nodejs"),
         ("npm", "npm"),
