@@ -27,3 +27,4 @@ mod platform;
 mod push_binary;
 mod refusals;
 mod samples;
+mod staticfile;
