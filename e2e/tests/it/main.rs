@@ -21,6 +21,7 @@ mod cupola_cli;
 mod faults;
 mod hosts;
 mod http;
+mod languages;
 mod leftovers;
 mod load;
 mod platform;

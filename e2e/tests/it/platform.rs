@@ -43,6 +43,7 @@ pub struct Platform {
     is_by_file: bool,
     /// What runs `cupola up`: nothing, or a shell that changes something before.
     launcher: Vec<String>,
+    environment: Vec<(String, String)>,
     pub url: String,
     pub api: SocketAddr,
     pub router: SocketAddr,
@@ -57,7 +58,15 @@ impl Platform {
 
     /// With more flags for `cupola up`.
     pub fn start_with(flags: &[&str]) -> Self {
+        Self::start_in(flags, &[])
+    }
+
+    /// With these variables beside those of the test, too.
+    pub fn start_in(flags: &[&str], environment: &[(&str, &str)]) -> Self {
         let mut platform = Self::prepare();
+        let variables = environment.iter();
+        platform.environment =
+            variables.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         for flag in flags.chunks_exact(2) {
             platform.add(flag[0], flag[1]);
         }
@@ -78,6 +87,7 @@ impl Platform {
             flags: Vec::new(),
             is_by_file: false,
             launcher: Vec::new(),
+            environment: Vec::new(),
             url: format!("http://{api}"),
             api,
             router,
@@ -163,6 +173,7 @@ impl Platform {
         let words = self.words();
         let mut up = Command::new(&words[0]);
         up.args(&words[1..]);
+        up.envs(self.environment.iter().map(|(name, value)| (name, value)));
         up.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         self.up = Some(up.spawn().expect("the platform can be started"));
         self.wait_until_ready();
