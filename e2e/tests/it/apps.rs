@@ -24,10 +24,14 @@ pub fn binary_app(platform: &Platform, name: &str) -> PathBuf {
 /// A folder with an app that behaves as it is told: `./misfit WAY`, see `apps/misfit.c`.
 pub fn misfit(platform: &Platform, name: &str) -> PathBuf {
     let folder = platform.app_folder(name);
-    let source = Path::new(&std::env::var_os("CARGO_MANIFEST_DIR").unwrap()).join("apps/misfit.c");
-    compile(&source, &folder.join("misfit"));
+    compile_misfit(&folder.join("misfit"));
     fs::write(folder.join("Procfile"), "web: ./misfit serve\n").unwrap();
     folder
+}
+
+pub fn compile_misfit(program: &Path) {
+    let source = Path::new(&std::env::var_os("CARGO_MANIFEST_DIR").unwrap()).join("apps/misfit.c");
+    compile(&source, program);
 }
 
 /// A folder with these files.

@@ -27,5 +27,6 @@ mod load;
 mod platform;
 mod push_binary;
 mod refusals;
+mod running;
 mod samples;
 mod staticfile;
