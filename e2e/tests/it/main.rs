@@ -30,3 +30,4 @@ mod refusals;
 mod running;
 mod samples;
 mod staticfile;
+mod streams;

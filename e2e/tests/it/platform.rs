@@ -445,6 +445,32 @@ pub fn command_lines() -> Vec<(u32, String)> {
     lines.collect()
 }
 
+/// Process 1 of an instance's container as the host sees it: the child of its shim.
+pub fn init_pid(instance: &str) -> u32 {
+    let is_shim = |line: &str| line.split('\0').nth(1) == Some("shim") && line.contains(instance);
+    let lines = command_lines();
+    let shims: Vec<u32> =
+        lines.iter().filter(|(_, line)| is_shim(line)).map(|(pid, _)| *pid).collect();
+    let is_child = |pid: &u32| parent_of(*pid).is_some_and(|parent| shims.contains(&parent));
+    let children: Vec<u32> = lines.iter().map(|(pid, _)| *pid).filter(is_child).collect();
+    assert_eq!(children.len(), 1, "children of {shims:?}: {children:?}");
+    children[0]
+}
+
+/// The other processes in there. Some write over their environment, so it cannot tell them.
+pub fn app_pids(instance: &str) -> Vec<u32> {
+    let init = init_pid(instance);
+    let namespace = |pid: u32| fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
+    let container = namespace(init);
+    let pids = command_lines().into_iter().map(|(pid, _)| pid);
+    pids.filter(|pid| *pid != init && namespace(*pid) == container).collect()
+}
+
+fn parent_of(pid: u32) -> Option<u32> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("PPid:"))?.trim().parse().ok()
+}
+
 /// Sends a signal, by its name, to a process that this installation started.
 pub fn send_signal(name: &str, pid: u32) {
     let sent = Command::new("kill").arg(format!("-{name}")).arg(pid.to_string()).status().unwrap();

@@ -11,7 +11,7 @@ use crate::{
         are_all_running, compile_misfit, instance_ids, misfit, push, recent_logs, stats, whole_log,
     },
     cli::Cli,
-    platform::{Platform, command_lines, send_signal, wait_for},
+    platform::{Platform, init_pid, send_signal, wait_for},
 };
 
 /// An address of the internet as far as an app can know, and two of a company behind the host.
@@ -117,26 +117,7 @@ fn addresses_are_reached_or_not(platform: &Platform) {
     assert_eq!(reached(platform, FORBIDDEN), "closed", "its neighbour stays closed");
 }
 
-/// The app's process as the host sees it.
-fn pid_of(instance: &str) -> u32 {
-    let is_it = |pid: u32| {
-        let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-        String::from_utf8_lossy(&environment).contains(&format!("CF_INSTANCE_GUID={instance}\0"))
-    };
-    let lines = command_lines().into_iter().filter(|(_, line)| line.starts_with("./misfit\0"));
-    let found: Vec<u32> = lines.map(|(pid, _)| pid).filter(|pid| is_it(*pid)).collect();
-    assert_eq!(found.len(), 1, "{found:?}");
-    found[0]
-}
-
-fn parent_of(pid: u32) -> u32 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap();
-    parent.trim().parse().unwrap()
-}
-
 fn process_one_reaps_and_forwards(platform: &Platform, cf: &Cli) {
-    let pid = pid_of(&instance_ids(cf, "watched")[0]);
     for _ in 0..5 {
         platform.get("watched", "/orphan");
     }
@@ -146,11 +127,7 @@ fn process_one_reaps_and_forwards(platform: &Platform, cf: &Cli) {
     });
 
     // A signal to process 1 of the container, which is not the app itself.
-    let init = parent_of(pid);
-    let status = fs::read_to_string(format!("/proc/{init}/status")).unwrap();
-    let inside = status.lines().find(|line| line.starts_with("NSpid:")).unwrap();
-    assert!(inside.ends_with("\t1"), "{inside}");
-    send_signal("HUP", init);
+    send_signal("HUP", init_pid(&instance_ids(cf, "watched")[0]));
     wait_for("the signal", || {
         platform.get("watched", "/").body.contains("reloads 1").then_some(())
     });
@@ -179,8 +156,7 @@ fn usage_is_told(platform: &Platform, cf: &Cli) {
     assert!(!shown.contains(" 0B of") && !shown.contains(" 0 of"), "{shown}");
 
     // 256 MiB of 8 GiB, in the unit of the first control groups.
-    let pid = pid_of(&instance_ids(cf, "watched")[0]);
-    let shares = cpu_shares(pid);
+    let shares = cpu_shares(init_pid(&instance_ids(cf, "watched")[0]));
     assert!((30..60).contains(&shares), "{shares}");
 }
 

@@ -5,7 +5,8 @@ use std::fs;
 use crate::{
     apps::{are_all_running, binary_app, guid, instance_ids, recent_logs, sample_copy},
     cli::Cli,
-    platform::{Platform, sample, wait_for},
+    platform::{Platform, app_pids, sample, send_signal, wait_for},
+    streams,
 };
 
 /// A platform with one sample, pushed from its folder with its own manifest.
@@ -37,6 +38,7 @@ impl Pushed {
     fn lives(self) {
         self.is_logged();
         self.is_scaled();
+        self.recovers();
         self.is_restarted();
         self.delete();
     }
@@ -66,6 +68,21 @@ impl Pushed {
         wait_for("one instance", || (instance_ids(&self.cf, self.name) == first).then_some(()));
     }
 
+    /// Whatever language it is in: a signal ends it.
+    fn recovers(&self) {
+        let before = instance_ids(&self.cf, self.name);
+        let pids = app_pids(&before[0]);
+        assert!(!pids.is_empty(), "nothing runs");
+        // The parent of them all has the lowest number; the others go with it.
+        send_signal("KILL", *pids.iter().min().unwrap());
+        wait_for("the instance after the crash", || {
+            let now = instance_ids(&self.cf, self.name);
+            (now != before && are_all_running(&self.cf, self.name)).then_some(())
+        });
+        self.answers("sample");
+        self.cf.ok(&["events", self.name]).says("app.crash").says("signal 9");
+    }
+
     fn is_restarted(&self) {
         let before = instance_ids(&self.cf, self.name);
         self.cf.ok(&["restart", self.name]).says("running");
@@ -92,6 +109,7 @@ fn static_site_is_served_as_its_staticfile_says() {
     assert_eq!(style.status, 200, "{style:?}");
     assert!(style.header("content-type").is_some_and(|kind| kind.starts_with("text/css")));
     assert!(style.header("strict-transport-security").is_some(), "{style:?}");
+    assert_eq!(style.header("x-sample"), Some("static"), "location_include: {style:?}");
 
     pushed.lives();
 }
@@ -122,6 +140,10 @@ fn express_app_is_pushed_and_a_repeat_push_sends_what_changed() {
         (are_all_running(cf, "express") && instance_ids(cf, "express") != before).then_some(())
     });
     cf.ok(&["events", "express"]).says("app.crash").says("Exited with status 1");
+
+    streams::answer_streams_while_the_request_goes_on(&pushed.platform);
+    streams::upload_comes_back_whole(&pushed.platform);
+    streams::websocket_echoes_and_goes_away_with_the_app(&pushed.platform, cf);
     pushed.lives();
 }
 
@@ -175,7 +197,15 @@ fn flask_app_is_pushed() {
 
 #[test]
 fn go_app_is_pushed() {
-    Pushed::push("go").lives();
+    let pushed = Pushed::push("go");
+
+    // Compiling the standard library takes half a minute; the second push has it in its cache.
+    let path = pushed.cf.directory.to_str().unwrap();
+    let again = pushed.platform.cupola().ok(&["push", "go", "--path", path]);
+    again.says("go is running").says("go.apps.localhost");
+    pushed.answers("go sample");
+
+    pushed.lives();
 }
 
 #[test]
