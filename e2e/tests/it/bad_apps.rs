@@ -29,8 +29,13 @@ fn is_told_everywhere(platform: &Platform, cf: &Cli, name: &str, sentence: &str)
         let details = stats.first()?["details"].as_str()?.to_owned();
         Some((details, cf.ok(&["app", name])))
     });
-    assert!(told.0.contains(sentence), "{told:?}", told = told.0);
-    told.1.says("#0");
+    let (details, shown) = told;
+    assert!(details.contains(sentence), "{details:?}");
+    // A column of the instance's own line is the same text, whole.
+    let line = shown.stdout.lines().find(|line| line.starts_with("#0")).expect("a line of #0");
+    let columns: Vec<&str> = line.split("   ").map(str::trim).collect();
+    assert_eq!(columns[1], "crashed", "{line:?}");
+    assert!(columns.contains(&details.as_str()), "{line:?}, {details:?}");
 }
 
 #[test]

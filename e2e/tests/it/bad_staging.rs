@@ -7,6 +7,7 @@ use crate::{
     cli::Cli,
     load::Load,
     platform::{Platform, command_lines, wait_for},
+    running::cpu_shares,
 };
 
 const SERVER: &str =
@@ -92,6 +93,7 @@ fn is_deleted_while_it_is_staged(platform: &Platform) {
     let mut push = push.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     wait_for("the build to be where it hangs", || hangs_in_build(&beside, "deleted"));
     assert!(!sandboxes(platform).is_empty(), "this test looks in the wrong place");
+    builds_have_a_low_weight();
 
     beside.ok(&["delete", "deleted", "-f", "-r"]);
 
@@ -99,6 +101,15 @@ fn is_deleted_while_it_is_staged(platform: &Platform) {
     wait_for("the build to end", || (sandboxes(platform).len() <= 1).then_some(()));
     assert!(!push.wait().unwrap().success());
     beside.ok(&["apps"]).does_not_say("deleted");
+}
+
+/// A fifth of what an instance of 1 GiB has, which is 128.
+fn builds_have_a_low_weight() {
+    let is_build = |line: &str| line.split('\0').take(2).eq(["sleep", "3600"]);
+    let builds = command_lines().into_iter().filter(|(_, line)| is_build(line));
+    let weights: Vec<u64> = builds.map(|(pid, _)| cpu_shares(pid)).collect();
+    assert!(!weights.is_empty(), "this test looks in the wrong place");
+    assert!(weights.iter().all(|weight| *weight < 30), "{weights:?}");
 }
 
 fn hangs_in_build(cf: &Cli, app: &str) -> Option<()> {

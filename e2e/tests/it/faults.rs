@@ -163,6 +163,32 @@ fn instance_crashes(platform: &Platform, cf: &Cli) {
 }
 
 #[test]
+fn job_survives_the_death_of_control() {
+    let mut platform = Platform::start();
+    let cf = platform.cf_admin();
+    cf.ok(&["create-org", "doomed"]);
+    for space in ["one", "two", "three"] {
+        cf.ok(&["create-space", space, "-o", "doomed"]);
+    }
+    let org = cf.ok(&["org", "doomed", "--guid"]).stdout.trim().to_owned();
+
+    let answer = cf.ok(&["curl", "-i", "-X", "DELETE", &format!("/v3/organizations/{org}")]);
+    platform.kill_control();
+    answer.says("202 Accepted");
+    let job = answer.stdout.lines().find_map(|line| line.strip_prefix("Location: ")).unwrap();
+    let job = job[job.find("/v3/jobs/").unwrap()..].trim().to_owned();
+    platform.up();
+
+    wait_for("the job to be at its end", || {
+        let state = cf.json(&job)["state"].as_str().unwrap().to_owned();
+        assert_ne!(state, "FAILED");
+        (state == "COMPLETE").then_some(())
+    });
+    cf.fails(&["org", "doomed"]).says("Organization 'doomed' not found");
+    cf.ok(&["orgs"]).says("default").does_not_say("doomed");
+}
+
+#[test]
 fn push_works_after_control_was_killed_in_the_middle_of_one() {
     let mut platform = Platform::start();
     let cf = platform.cf_admin();
