@@ -27,7 +27,7 @@ fn cf_runs_tasks_and_tells_how_they_ended() {
     cf.types("task shop 3").says("FAILED").says("out of memory");
 
     cf.ok(&["run-task", "shop", "--command", "sleep 60731", "--name", "long"]);
-    let sleeping = wait_for("the task to run", || sleeper());
+    let sleeping = wait_for("the task to run", sleeper);
     platform.kill_control();
     platform.up();
     assert_eq!(sleeper(), Some(sleeping));
@@ -47,5 +47,5 @@ fn cf_runs_tasks_and_tells_how_they_ended() {
 /// The process that the long task consists of.
 fn sleeper() -> Option<u32> {
     let mut lines = command_lines().into_iter();
-    lines.find(|(_, line)| line.starts_with("sleep\060731")).map(|(pid, _)| pid)
+    lines.find(|(_, line)| line.starts_with("sleep\x0060731")).map(|(pid, _)| pid)
 }
