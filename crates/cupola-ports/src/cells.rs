@@ -28,7 +28,7 @@ pub struct DesiredInstance {
     pub process_id: ProcessId,
     /// Of a task its name.
     pub process_type: String,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Work::is_process")]
     pub work: Work,
     pub index: u32,
     /// Lowest first, above the stack.
@@ -53,6 +53,14 @@ pub enum Work {
     Process,
     /// Runs once and ends.
     Task,
+}
+
+impl Work {
+    /// Records of processes stay as they were before there were tasks.
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+    const fn is_process(&self) -> bool {
+        matches!(self, Self::Process)
+    }
 }
 
 /// What the cell sees of one instance.
