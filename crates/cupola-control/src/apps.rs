@@ -39,6 +39,7 @@ use crate::{
     caller::Caller,
     events::{NewEvent, target},
     jobs::JobInput,
+    names::check_name,
     orgs::MetadataChange,
     processes::new_process,
     scope::Owners,
@@ -244,11 +245,7 @@ impl Control {
         Ok(job)
     }
 
-    pub(crate) async fn perform_delete_app(
-        &self,
-        _: &Caller,
-        id: AppId,
-    ) -> Result<Vec<String>, ControlError> {
+    pub(crate) async fn perform_delete_app(&self, id: AppId) -> Result<Vec<String>, ControlError> {
         let mut tx = self.write().await?;
         delete_app_rows(&mut *tx, id).await?;
         tx.commit().await?;
@@ -323,17 +320,6 @@ pub(crate) async fn delete_app_rows(tx: &mut dyn WriteTx, id: AppId) -> Result<(
         tx.delete_rows(table, &of_app).await?;
     }
     store::delete::<App>(tx, id).await?;
-    Ok(())
-}
-
-fn check_name(name: &str) -> Result<(), ControlError> {
-    if name.trim().is_empty() {
-        return Err(ControlError::unprocessable("Name can't be blank"));
-    }
-    if name.chars().count() > 255 || name.chars().any(char::is_control) {
-        let detail = "Name must have at most 255 characters, all of them printable";
-        return Err(ControlError::unprocessable(detail));
-    }
     Ok(())
 }
 

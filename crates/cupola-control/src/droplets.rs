@@ -103,7 +103,6 @@ impl Control {
 
     pub(crate) async fn perform_delete_droplet(
         &self,
-        _: &Caller,
         id: DropletId,
     ) -> Result<Vec<String>, ControlError> {
         let mut tx = self.write().await?;

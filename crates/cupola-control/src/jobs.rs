@@ -179,7 +179,7 @@ impl Control {
             JobInput::DeleteUser { user } => self.perform_delete_user(caller, user).await,
             JobInput::DeleteRole { role } => self.perform_delete_role(caller, role).await,
             JobInput::DeleteDomain { domain } => self.perform_delete_domain(domain).await,
-            JobInput::DeleteApp { app } => self.perform_delete_app(caller, app).await,
+            JobInput::DeleteApp { app } => self.perform_delete_app(app).await,
             JobInput::DeleteRoute { route } => self.perform_delete_route(route).await,
             JobInput::DeleteUnmappedRoutes { space } => {
                 self.perform_delete_unmapped_routes(space).await
@@ -190,12 +190,8 @@ impl Control {
             JobInput::ApplyManifest { space, manifest } => {
                 self.perform_apply_manifest(caller, space, &manifest).await
             }
-            JobInput::DeletePackage { package } => {
-                self.perform_delete_package(caller, package).await
-            }
-            JobInput::DeleteDroplet { droplet } => {
-                self.perform_delete_droplet(caller, droplet).await
-            }
+            JobInput::DeletePackage { package } => self.perform_delete_package(package).await,
+            JobInput::DeleteDroplet { droplet } => self.perform_delete_droplet(droplet).await,
             JobInput::ClearBuildCache { app } => self.perform_clear_build_cache(app).await,
         }
     }

@@ -137,7 +137,6 @@ impl Control {
 
     pub(crate) async fn perform_delete_package(
         &self,
-        _: &Caller,
         id: PackageId,
     ) -> Result<Vec<String>, ControlError> {
         let mut tx = self.write().await?;
