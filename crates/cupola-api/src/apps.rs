@@ -22,15 +22,16 @@ use cupola_wire::{
     apps::{AppPermissions, CreateApp, LifecyclePatch, LinkedToOne, UpdateApp},
     list::{Guid, Link, ToOne},
 };
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::{
     Api,
     error::ApiFailure,
     extract::{Authenticated, Body, Id},
+    include,
     jobs::accepted,
     list::ListQuery,
-    metadata, organizations, spaces,
+    metadata,
 };
 
 pub(crate) fn routes() -> Router<Api> {
@@ -83,24 +84,13 @@ async fn included(
     api: &Api,
     caller: &Caller,
     apps: &[App],
-    include: &[String],
+    wanted: &[String],
 ) -> Result<Option<Value>, ApiFailure> {
-    if include.is_empty() {
+    if wanted.is_empty() {
         return Ok(None);
     }
-    let (places, orgs) = api.control.places(apps.iter().map(|app| app.space_id).collect()).await?;
-    let mut included = Map::new();
-    let wants = |names: &[&str]| include.iter().any(|one| names.contains(&one.as_str()));
-    if wants(&["space", "space.organization"]) {
-        let ids: Vec<_> = places.iter().map(|space| space.id).collect();
-        included.insert("spaces".to_owned(), json!(spaces::included(api, caller, &ids).await?));
-    }
-    if wants(&["space.organization", "org", "organization"]) {
-        let ids: Vec<_> = orgs.iter().map(|org| org.id).collect();
-        let orgs = organizations::included(api, caller, &ids).await?;
-        included.insert("organizations".to_owned(), json!(orgs));
-    }
-    Ok(Some(Value::Object(included)))
+    let spaces = apps.iter().map(|app| app.space_id).collect();
+    Ok(Some(Value::Object(include::places(api, caller, spaces, wanted).await?)))
 }
 
 async fn create(

@@ -11,7 +11,7 @@ use axum::{
 };
 use cupola_control::{ControlError, Owners, builds::NewBuild, caller::Caller};
 use cupola_domain::ids::{AppId, BuildId};
-use cupola_ports::store::{Condition, Direction};
+use cupola_ports::store::Direction;
 use cupola_wire::{builds::CreateBuild, packages::UpdateMetadata};
 
 use crate::{
@@ -45,8 +45,7 @@ async fn list_of_app(
     query: ListQuery,
 ) -> Result<Response, ApiFailure> {
     api.control.app(&caller, app).await?;
-    let of_app = Condition::In("app_id", vec![app.to_string().into()]);
-    page(&api, &caller, &Owners::default(), query.and(of_app)).await
+    page(&api, &caller, &Owners::default(), query.only("app_id", app)).await
 }
 
 async fn page(

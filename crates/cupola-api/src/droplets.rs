@@ -10,7 +10,7 @@ use axum::{
 };
 use cupola_control::{Owners, caller::Caller, droplets::ShownDroplet};
 use cupola_domain::ids::{AppId, DropletId, PackageId};
-use cupola_ports::store::{Condition, Direction};
+use cupola_ports::store::Direction;
 use cupola_wire::packages::UpdateMetadata;
 
 use crate::{
@@ -46,14 +46,13 @@ async fn list_of_app(
     mut query: ListQuery,
 ) -> Result<Response, ApiFailure> {
     let placed = api.control.app(&caller, app).await?;
-    let of_app = Condition::In("app_id", vec![app.to_string().into()]);
     let only_current = query.take("current").is_some_and(|text| text == "true");
     let query = match placed.app.current_droplet {
         _ if !only_current => query,
-        Some(id) => query.and(Condition::In("id", vec![id.to_string().into()])),
+        Some(id) => query.only("id", id),
         None => query.nothing("id"),
     };
-    page(&api, &caller, &Owners::default(), query.and(of_app)).await
+    page(&api, &caller, &Owners::default(), query.only("app_id", app)).await
 }
 
 pub(crate) async fn list_of_package(
@@ -63,8 +62,7 @@ pub(crate) async fn list_of_package(
     query: ListQuery,
 ) -> Result<Response, ApiFailure> {
     api.control.package(&caller, package).await?;
-    let of_package = Condition::In("package_id", vec![package.to_string().into()]);
-    page(&api, &caller, &Owners::default(), query.and(of_package)).await
+    page(&api, &caller, &Owners::default(), query.only("package_id", package)).await
 }
 
 async fn page(

@@ -17,6 +17,7 @@ mod empty;
 mod error;
 mod extract;
 mod feature_flags;
+mod include;
 mod jobs;
 mod list;
 mod log_cache;

@@ -66,6 +66,11 @@ impl ListQuery {
         self
     }
 
+    /// Keeps only what hangs from one other thing.
+    pub(crate) fn only(self, column: &'static str, id: impl ToString) -> Self {
+        self.and(Condition::In(column, vec![id.to_string().into()]))
+    }
+
     pub(crate) fn and(mut self, condition: Condition) -> Self {
         self.conditions.push(condition);
         self

@@ -12,10 +12,7 @@ use axum::{
 };
 use cupola_control::{ControlError, Owners, caller::Caller, packages::NewPackage};
 use cupola_domain::ids::{AppId, PackageId};
-use cupola_ports::{
-    stager,
-    store::{Condition, Direction},
-};
+use cupola_ports::{stager, store::Direction};
 use cupola_wire::packages::{CreatePackage, Resources, UpdateMetadata};
 
 pub(crate) use upload::UploadSlots;
@@ -57,8 +54,7 @@ async fn list_of_app(
     query: ListQuery,
 ) -> Result<Response, ApiFailure> {
     api.control.app(&caller, app).await?;
-    let of_app = Condition::In("app_id", vec![app.to_string().into()]);
-    page(&api, &caller, &Owners::default(), query.and(of_app)).await
+    page(&api, &caller, &Owners::default(), query.only("app_id", app)).await
 }
 
 async fn page(

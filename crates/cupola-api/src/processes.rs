@@ -16,7 +16,7 @@ use cupola_control::{
     processes::{CheckChange, CheckKind, ProcessChange, ProcessRef, Scale},
 };
 use cupola_domain::ids::AppId;
-use cupola_ports::store::{Condition, Direction};
+use cupola_ports::store::Direction;
 use cupola_wire::processes::{HealthCheckPatch, ScaleProcess, UpdateProcess};
 
 use crate::{
@@ -81,8 +81,7 @@ async fn list_of_app(
     query: ListQuery,
 ) -> Result<Response, ApiFailure> {
     api.control.app(&caller, app).await?;
-    let of_app = Condition::In("app_id", vec![app.to_string().into()]);
-    page(&api, &caller, &Owners::default(), query.filter("guids", "id").and(of_app)).await
+    page(&api, &caller, &Owners::default(), query.filter("guids", "id").only("app_id", app)).await
 }
 
 async fn page(

@@ -18,15 +18,16 @@ use cupola_control::{
 use cupola_domain::ids::{AppId, RouteId, SpaceId};
 use cupola_ports::store::{Direction, Page};
 use cupola_wire::routes::{CreateRoute, UpdateRoute};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::{
     Api, apps, domains,
     error::ApiFailure,
     extract::{Authenticated, Body, Id},
+    include,
     jobs::accepted,
     list::{ListQuery, Presenter},
-    metadata, organizations, spaces,
+    metadata,
 };
 
 pub(crate) fn routes() -> Router<Api> {
@@ -103,29 +104,18 @@ async fn included(
     api: &Api,
     caller: &Caller,
     routes: &[ShownRoute],
-    include: &[String],
+    wanted: &[String],
 ) -> Result<Option<Value>, ApiFailure> {
-    if include.is_empty() {
+    if wanted.is_empty() {
         return Ok(None);
     }
-    let wants = |names: &[&str]| include.iter().any(|one| names.contains(&one.as_str()));
-    let mut included = Map::new();
-    if wants(&["domain"]) {
+    let spaces = routes.iter().map(|shown| shown.route.space_id).collect();
+    let mut included = include::places(api, caller, spaces, wanted).await?;
+    if wanted.iter().any(|one| one == "domain") {
         let ids = routes.iter().map(|shown| shown.route.domain_id).collect();
         let all = api.control.domains_of(ids).await?;
         let all: Vec<_> = all.iter().map(|domain| domains::present::domain(api, domain)).collect();
         included.insert("domains".to_owned(), json!(all));
-    }
-    if wants(&["space", "space.organization"]) {
-        let space_ids = routes.iter().map(|shown| shown.route.space_id).collect();
-        let (places, orgs) = api.control.places(space_ids).await?;
-        let ids: Vec<_> = places.iter().map(|space| space.id).collect();
-        included.insert("spaces".to_owned(), json!(spaces::included(api, caller, &ids).await?));
-        if wants(&["space.organization"]) {
-            let ids: Vec<_> = orgs.iter().map(|org| org.id).collect();
-            let orgs = organizations::included(api, caller, &ids).await?;
-            included.insert("organizations".to_owned(), json!(orgs));
-        }
     }
     Ok(Some(Value::Object(included)))
 }
