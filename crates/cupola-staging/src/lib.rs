@@ -16,7 +16,6 @@ mod stager;
 mod unpack;
 
 pub use builder::builder_main;
-pub use buildpacks::{BuiltinBuildpack, builtin_buildpacks};
 pub use config::{StagerConfig, UploadLimits};
 pub use host_environment::{HostEnvironment, HostFiles, host_registry_environment};
 pub use stager::{BuildpackStager, StagerSetupError};
