@@ -59,22 +59,12 @@ pub trait LogStore: LogSink {
     /// Lines in the order of their time, also those that were appended just before.
     async fn read(&self, query: &LogQuery) -> Result<Vec<LogLine>, LogError>;
 
-    /// Lines of this source from now on. A slow reader loses lines, and is told how many.
-    fn tail(&self, source_id: &str) -> tokio::sync::mpsc::Receiver<Tail>;
-
     /// Removes what is kept of this source, and takes no line of it for a while: whatever it was is
     /// still ending then. A name is not used again.
     async fn forget(&self, source_id: &str) -> Result<(), LogError>;
 
     /// How many lines were taken, dropped and evicted since the start.
     fn totals(&self) -> LogTotals;
-}
-
-/// What a tail yields.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Tail {
-    Line(LogLine),
-    Lost(u64),
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,4 +1,4 @@
-//! Logs of apps: ingest, retention, query and tail.
+//! Logs of apps: ingest, retention and query.
 //!
 //! Invariant: app logs are product data. They never pass through `tracing`, and taking a line never
 //! waits for the disk.

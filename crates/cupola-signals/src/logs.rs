@@ -12,7 +12,6 @@ mod chunk;
 mod rows;
 mod shelf;
 mod sources;
-mod tails;
 mod taken;
 
 use std::{
@@ -27,9 +26,9 @@ use std::{
 use async_trait::async_trait;
 use cupola_ports::{
     clock::Clock,
-    logs::{LogError, LogLine, LogQuery, LogSink, LogStore, LogTotals, Tail},
+    logs::{LogError, LogLine, LogQuery, LogSink, LogStore, LogTotals},
 };
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::Notify;
 use tracing::{error, info};
 
 use self::{
@@ -171,10 +170,6 @@ impl LogStore for SqliteLogs {
         // Memory first: a line that is written in between is then seen twice, and never missed.
         let unwritten = self.shared.sources().read(query);
         self.shared.reader.read(query, unwritten).await.map_err(log_error)
-    }
-
-    fn tail(&self, source_id: &str) -> mpsc::Receiver<Tail> {
-        self.shared.sources().tail(source_id)
     }
 
     async fn forget(&self, source_id: &str) -> Result<(), LogError> {

@@ -5,9 +5,9 @@
 use std::time::Duration;
 
 use cupola_domain::time::Timestamp;
-use tokio::{sync::mpsc, time::Instant};
+use tokio::time::Instant;
 
-use crate::logs::{LogLine, LogQuery, LogStore, LogStream, Tail};
+use crate::logs::{LogLine, LogQuery, LogStore, LogStream};
 
 /// How long something that happens by itself may take.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -25,8 +25,6 @@ pub async fn all(store: &dyn LogStore) {
     paging_by_the_last_time_plus_one_misses_nothing(store).await;
     sources_do_not_mix(store).await;
     a_forgotten_source_is_empty_and_stays_so(store).await;
-    a_tail_yields_the_lines_from_now_on(store).await;
-    a_slow_tail_is_told_how_many_lines_it_lost(store).await;
     lost_lines_are_told_in_the_log_of_their_source(store).await;
     taken_and_lost_lines_are_counted(store).await;
 }
@@ -129,40 +127,6 @@ pub async fn a_forgotten_source_is_empty_and_stays_so(store: &dyn LogStore) {
     store.forget("never-seen").await.expect("forgetting what is not there works");
 }
 
-pub async fn a_tail_yields_the_lines_from_now_on(store: &dyn LogStore) {
-    store.append(line("tailed", START, "before"));
-    let mut first = store.tail("tailed");
-    let mut second = store.tail("tailed");
-    store.append(line("tailed", START + 5, "after"));
-    store.append(line("not-tailed", START + 6, "other"));
-
-    let expected = Tail::Line(line("tailed", START + 5, "after"));
-    assert_eq!(next(&mut first).await, expected, "a tail begins with what comes after it");
-    assert_eq!(next(&mut second).await, expected, "each tail gets each line");
-    assert!(first.try_recv().is_err(), "a tail gets no lines of other sources");
-}
-
-pub async fn a_slow_tail_is_told_how_many_lines_it_lost(store: &dyn LogStore) {
-    const LINES: u64 = 5_000;
-    let mut tail = store.tail("slow");
-    for offset in 0..LINES {
-        store.append(line("slow", START + offset.cast_signed(), "x"));
-    }
-    store.append(line("slow", START + 1_000_000, "last"));
-
-    let (mut seen, mut lost) = (0, 0);
-    while seen + lost < LINES + 1 {
-        match next(&mut tail).await {
-            Tail::Line(_) => seen += 1,
-            Tail::Lost(lines) => lost += lines,
-        }
-    }
-
-    assert_eq!(seen + lost, LINES + 1, "each line is either seen or counted");
-    assert!(seen > 0, "some lines are seen");
-    assert!(lost > 0, "memory for a slow reader is bounded");
-}
-
 pub async fn lost_lines_are_told_in_the_log_of_their_source(store: &dyn LogStore) {
     store.lost("lossy", 7);
 
@@ -230,13 +194,6 @@ async fn read_all(store: &dyn LogStore, source_id: &str) -> Vec<LogLine> {
 
 async fn read_empty(store: &dyn LogStore, query: LogQuery) -> bool {
     read(store, &query).await.is_empty()
-}
-
-async fn next(tail: &mut mpsc::Receiver<Tail>) -> Tail {
-    tokio::time::timeout(DEADLINE, tail.recv())
-        .await
-        .expect("the tail yields before the deadline")
-        .expect("the tail goes on")
 }
 
 fn offsets(lines: &[LogLine]) -> Vec<i64> {

@@ -1,4 +1,4 @@
-//! What is in memory: per source the lines that are not written yet, its live readers and losses.
+//! What is in memory: per source the lines that are not written yet, and its losses.
 //!
 //! Times are made unique per source here. A line whose microsecond is taken moves to a later free
 //! one, in the order of arrival. A line that is up to two seconds older than what was written
@@ -16,10 +16,9 @@ use std::{
 };
 
 use cupola_domain::time::Timestamp;
-use cupola_ports::logs::{LogLine, LogQuery, LogStream, LogTotals, Tail};
-use tokio::sync::mpsc;
+use cupola_ports::logs::{LogLine, LogQuery, LogStream, LogTotals};
 
-use super::{LogLimits, tails::Tails, taken::Taken};
+use super::{LogLimits, taken::Taken};
 
 /// How much a line may be behind what was written and still be put after it.
 const BEHIND_MICROS_MAX: i64 = 2_000_000;
@@ -69,7 +68,6 @@ struct Source {
     written_until: i64,
     /// The times of `open` and `sealing`.
     taken: Taken,
-    tails: Tails,
     lost: Lost,
 }
 
@@ -140,16 +138,11 @@ impl Sources {
         lines
     }
 
-    pub(super) fn tail(&mut self, source_id: &str) -> mpsc::Receiver<Tail> {
-        self.source(source_id).tails.add()
-    }
-
     /// Moves all open lines to where the writer finds them, with those of a write that failed.
     /// Readers go on seeing them.
     pub(super) fn seal(&mut self, now: Timestamp, monotonic: Duration) -> Vec<Batch> {
         self.forgotten.retain(|_, since| monotonic.saturating_sub(*since) < REFUSE_FOR);
         for (source_id, source) in &mut self.by_id {
-            source.tails.settle();
             if let Some(message) = source.lost.tell(monotonic) {
                 let line = notice(now, source_id, message);
                 let cost = Load::of(&line);
@@ -182,16 +175,12 @@ impl Sources {
         self.totals.evicted += lines;
     }
 
-    /// Drops what is known of a source, and refuses its lines for a while. Keeps its live readers.
+    /// Drops what is known of a source, and refuses its lines for a while.
     pub(super) fn forget(&mut self, source_id: &str, monotonic: Duration) {
         self.forgotten.insert(source_id.to_owned(), monotonic);
         let Some(source) = self.by_id.remove(source_id) else { return };
         self.unwritten.remove(source.unwritten);
         self.open.remove(Load::of_all(&source.open));
-        if !source.tails.is_empty() {
-            let fresh = Source { tails: source.tails, ..Source::new(i64::MIN) };
-            self.by_id.insert(source_id.to_owned(), fresh);
-        }
     }
 
     pub(super) fn totals(&self) -> LogTotals {
@@ -215,7 +204,6 @@ impl Source {
             sealing: None,
             written_until,
             taken: Taken::default(),
-            tails: Tails::default(),
             lost: Lost::default(),
         }
     }
@@ -223,7 +211,6 @@ impl Source {
     fn insert(&mut self, mut line: LogLine, cost: Load) {
         let at = self.free_time(line.at.micros());
         line.at = Timestamp::from_micros(at);
-        self.tails.send(&line);
         self.open.insert(at, line);
         self.unwritten.add(cost);
     }

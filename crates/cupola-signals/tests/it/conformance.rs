@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use cupola_ports::{
     conformance,
-    logs::{LogError, LogLine, LogQuery, LogSink, LogStore, LogTotals, Tail},
+    logs::{LogError, LogLine, LogQuery, LogSink, LogStore, LogTotals},
 };
 use cupola_signals::{LogLimits, SqliteLogs};
 
@@ -41,10 +41,6 @@ impl LogStore for FlushedLogs {
     async fn read(&self, query: &LogQuery) -> Result<Vec<LogLine>, LogError> {
         self.0.flush().await?;
         self.0.read(query).await
-    }
-
-    fn tail(&self, source_id: &str) -> tokio::sync::mpsc::Receiver<Tail> {
-        self.0.tail(source_id)
     }
 
     async fn forget(&self, source_id: &str) -> Result<(), LogError> {

@@ -3,8 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
-use cupola_ports::logs::{LogError, LogLine, LogQuery, LogSink, LogStore, LogTotals, Tail};
-use tokio::sync::mpsc;
+use cupola_ports::logs::{LogError, LogLine, LogQuery, LogSink, LogStore, LogTotals};
 
 #[derive(Default)]
 pub struct FakeLogs {
@@ -15,7 +14,6 @@ pub struct FakeLogs {
 struct Kept {
     lines: Vec<LogLine>,
     lost: u64,
-    tails: Vec<(String, mpsc::Sender<Tail>)>,
 }
 
 impl FakeLogs {
@@ -33,11 +31,7 @@ impl FakeLogs {
 
 impl LogSink for FakeLogs {
     fn append(&self, line: LogLine) {
-        let mut kept = self.kept();
-        kept.tails.retain(|(source, tail)| {
-            *source != line.source_id || tail.try_send(Tail::Line(line.clone())).is_ok()
-        });
-        kept.lines.push(line);
+        self.kept().lines.push(line);
     }
 
     fn lost(&self, _: &str, lines: u64) {
@@ -59,12 +53,6 @@ impl LogStore for FakeLogs {
         }
         lines.truncate(query.lines_max);
         Ok(lines)
-    }
-
-    fn tail(&self, source_id: &str) -> mpsc::Receiver<Tail> {
-        let (sender, receiver) = mpsc::channel(100);
-        self.kept().tails.push((source_id.to_owned(), sender));
-        receiver
     }
 
     async fn forget(&self, source_id: &str) -> Result<(), LogError> {
