@@ -175,8 +175,9 @@ impl Platform {
         up.args(&words[1..]);
         up.envs(self.environment.iter().map(|(name, value)| (name, value)));
         up.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        let said_before = self.output().len();
         self.up = Some(up.spawn().expect("the platform can be started"));
-        self.wait_until_ready();
+        self.wait_until_ready(said_before);
     }
 
     /// Starts it in vain, and returns what it said.
@@ -185,9 +186,11 @@ impl Platform {
         self.refused(&self.words())
     }
 
-    fn wait_until_ready(&mut self) {
+    /// Until it answers and has said so.
+    fn wait_until_ready(&mut self, said_before: usize) {
         let started = Instant::now();
-        while !self.is_ready() {
+        let last_words = "`cupola down` stops everything";
+        while !self.is_ready() || !self.output()[said_before..].contains(last_words) {
             let ended = self.up.as_mut().and_then(|up| up.try_wait().unwrap());
             assert!(ended.is_none(), "the platform ended: {ended:?}\n{}", self.output());
             assert!(
