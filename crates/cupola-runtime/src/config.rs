@@ -105,7 +105,7 @@ impl RuntimeConfig {
 }
 
 /// A name that follows from the data directory, so that it is the same at every start.
-fn installation_of(data_dir: &Path) -> String {
+pub(crate) fn installation_of(data_dir: &Path) -> String {
     use std::{fmt::Write, os::unix::ffi::OsStrExt};
     let hash = Sha256::digest(data_dir.as_os_str().as_bytes());
     hash.iter().take(3).fold(String::new(), |mut name, byte| {

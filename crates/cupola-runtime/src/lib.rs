@@ -47,7 +47,7 @@ pub use crate::{
     sandbox::NativeSandbox,
     shim::shim_main,
     stack::HOST_STACK,
-    teardown::{is_set_up, teardown},
+    teardown::{is_of_another, is_set_up, teardown},
 };
 
 /// Becomes the init or a shim if the arguments, without the program's name, say so. To be called

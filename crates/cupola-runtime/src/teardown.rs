@@ -10,7 +10,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::{
     cgroups,
-    config::Paths,
+    config::{Paths, installation_of},
     error::RuntimeError,
     network,
     protocol::Request,
@@ -26,6 +26,12 @@ const POLL: Duration = Duration::from_millis(20);
 /// Whether an installation uses this run directory: it has run and was not torn down.
 pub fn is_set_up(run_dir: &Path) -> bool {
     Paths::of(Path::new(""), run_dir).description().exists()
+}
+
+/// Whether the installation in this run directory is one of another data directory.
+pub fn is_of_another(run_dir: &Path, data_dir: &Path) -> Result<bool, RuntimeError> {
+    let description = records::read::<Description>(&Paths::of(data_dir, run_dir).description())?;
+    Ok(description.is_some_and(|it| it.installation != installation_of(data_dir)))
 }
 
 /// Stops every container and shim of the installation in these folders and removes its namespaces,

@@ -23,7 +23,7 @@ pub(crate) fn run(place: Place) -> anyhow::Result<()> {
     if !rustix::process::geteuid().is_root() {
         bail!("containers need root: run `cupola down` as root");
     }
-    run_dir::check(&run_dir)?;
+    run_dir::check(&run_dir, &data_dir)?;
     let _lock = end_control(&data_dir)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.context("cannot start the async runtime")?;

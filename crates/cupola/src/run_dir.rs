@@ -32,13 +32,25 @@ pub(crate) fn take(run_dir: &Path) -> anyhow::Result<()> {
     fs::create_dir_all(run_dir).with_context(|| {
         format!("cannot make the run directory {name}; choose another with --run-dir")
     })?;
-    check(run_dir)?;
+    check_names(run_dir)?;
     fs::set_permissions(run_dir, fs::Permissions::from_mode(0o711))
         .with_context(|| format!("cannot set the permissions of the run directory {name}"))
 }
 
-/// Fails if somebody else's folder was named. One that is not there is fine.
-pub(crate) fn check(run_dir: &Path) -> anyhow::Result<()> {
+/// Fails if the folder is somebody else's. One that is not there is fine.
+pub(crate) fn check(run_dir: &Path, data_dir: &Path) -> anyhow::Result<()> {
+    if cupola_runtime::is_of_another(run_dir, data_dir)? {
+        bail!(
+            "the run directory {} is in use by an installation with another data directory than \
+             {}: --run-dir and --data-dir must be those of one installation",
+            run_dir.display(),
+            data_dir.display()
+        );
+    }
+    check_names(run_dir)
+}
+
+fn check_names(run_dir: &Path) -> anyhow::Result<()> {
     let entries = entries(run_dir)?;
     let is_in_use = entries.iter().any(|name| name == DESCRIPTION);
     match entries.iter().find(|name| !is_ours(name)) {
@@ -96,7 +108,7 @@ mod tests {
 
         assert!(refused.contains("`thesis.tex`") && refused.contains("--run-dir"), "{refused}");
         assert_eq!(mode(folder.path()), 0o700);
-        assert!(check(folder.path()).is_err());
+        assert!(check(folder.path(), Path::new("/data")).is_err());
         assert!(give_up(folder.path()).is_err());
         assert!(folder.path().join("thesis.tex").exists());
     }

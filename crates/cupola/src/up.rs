@@ -49,7 +49,7 @@ pub(crate) fn run(options: Options) -> anyhow::Result<()> {
 async fn up(config: Config) -> anyhow::Result<()> {
     let open_files = host::raise_open_files()?;
     let _lock = cupola_store::lock_data_dir(&config.data_dir)?;
-    run_dir::check(&config.run_dir)?;
+    run_dir::check(&config.run_dir, &config.data_dir)?;
     let mut begun = Begun::beside(&config);
     match start(&config, open_files, &mut begun).await {
         Ok(()) => {

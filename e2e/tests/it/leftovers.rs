@@ -69,8 +69,14 @@ fn folders_of_somebody_else_are_not_touched() {
     let cupola = platform.cupola();
     let down = cupola.fails(&["down", "--data-dir", data_dir, "--run-dir", thesis]);
     down.says("thesis.tex").says("--run-dir");
-    let down = cupola.fails(&["down", "--data-dir", thesis, "--run-dir", run_dir]);
+    let down = cupola.fails(&["down", "--data-dir", thesis, "--run-dir", "/nonexistent"]);
     down.says("no data directory of Cupola").says("--data-dir");
+    let other = platform.folder().join("other");
+    let other = other.to_str().unwrap();
+    let down = cupola.fails(&["down", "--data-dir", other, "--run-dir", run_dir]);
+    down.says("another data directory");
+    let up = platform.refused_up(&["--data-dir", other, "--run-dir", run_dir]);
+    up.says("another data directory").says("--run-dir");
     assert!(cupola.ok(&["status"]).contains("serving"), "control was ended");
     platform.interrupt_control();
     let up = platform.refused_up(&["--data-dir", data_dir, "--run-dir", thesis]);

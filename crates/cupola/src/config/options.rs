@@ -35,11 +35,11 @@ impl Place {
     }
 
     pub(crate) fn data_dir(&self) -> PathBuf {
-        self.data_dir.clone().unwrap_or_else(|| PathBuf::from(DATA_DIR))
+        absolute(self.data_dir.as_deref().unwrap_or(Path::new(DATA_DIR)))
     }
 
     pub(crate) fn run_dir(&self) -> PathBuf {
-        self.run_dir.clone().unwrap_or_else(|| PathBuf::from(RUN_DIR))
+        absolute(self.run_dir.as_deref().unwrap_or(Path::new(RUN_DIR)))
     }
 
     fn or(self, other: Self) -> Self {
@@ -49,6 +49,11 @@ impl Place {
             run_dir: self.run_dir.or(other.run_dir),
         }
     }
+}
+
+/// One spelling for each folder, wherever it is called from: installations are named by theirs.
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).map_or_else(|_| path.to_owned(), |path| path.components().collect())
 }
 
 #[derive(Clone, Debug, Default, clap::Args, Deserialize)]

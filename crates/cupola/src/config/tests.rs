@@ -222,3 +222,13 @@ fn place_is_found_through_the_file_and_flags_win() {
     assert_eq!(of_flags.data_dir(), Path::new("/a/data"));
     assert_eq!(of_flags.run_dir(), Path::new("/flag"));
 }
+
+#[test]
+fn folders_have_one_spelling_wherever_they_are_named_from() {
+    let here = std::env::current_dir().unwrap();
+
+    let place = flags(&["--data-dir", "some//data/", "--run-dir", "/run/cupola/"]).place;
+
+    assert_eq!(place.data_dir().as_os_str(), here.join("some/data").as_os_str());
+    assert_eq!(place.run_dir().as_os_str(), "/run/cupola");
+}
