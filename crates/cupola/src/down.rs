@@ -24,7 +24,7 @@ pub(crate) fn run(place: Place) -> anyhow::Result<()> {
         bail!("containers need root: run `cupola down` as root");
     }
     run_dir::check(&run_dir, &data_dir)?;
-    let _lock = end_control(&data_dir)?;
+    let _lock = end_control(&data_dir, &run_dir)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.context("cannot start the async runtime")?;
     runtime.block_on(async {
@@ -37,7 +37,7 @@ pub(crate) fn run(place: Place) -> anyhow::Result<()> {
 }
 
 /// Takes the data directory, so that no control runs or starts; none if there never was one.
-fn end_control(data_dir: &Path) -> anyhow::Result<Option<DirLock>> {
+fn end_control(data_dir: &Path, run_dir: &Path) -> anyhow::Result<Option<DirLock>> {
     if !data_dir.exists() {
         return Ok(None);
     }
@@ -51,6 +51,14 @@ fn end_control(data_dir: &Path) -> anyhow::Result<Option<DirLock>> {
             Ok(lock) => return Ok(Some(lock)),
             Err(LockError::Held { holder: Some(pid), .. }) if started.elapsed() < CONTROL_MAX => {
                 if told != Some(pid) {
+                    // Its apps and its router could not be found there.
+                    if !run_dir.exists() {
+                        bail!(
+                            "process {pid} uses {}, but nothing runs in {}: name its --run-dir",
+                            data_dir.display(),
+                            run_dir.display()
+                        );
+                    }
                     end(pid)?;
                     told = Some(pid);
                 }

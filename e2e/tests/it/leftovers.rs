@@ -71,6 +71,8 @@ fn folders_of_somebody_else_are_not_touched() {
     down.says("thesis.tex").says("--run-dir");
     let down = cupola.fails(&["down", "--data-dir", thesis, "--run-dir", "/nonexistent"]);
     down.says("no data directory of Cupola").says("--data-dir");
+    let down = cupola.fails(&["down", "--data-dir", data_dir, "--run-dir", "/nonexistent"]);
+    down.says("nothing runs in /nonexistent").says("--run-dir");
     let other = platform.folder().join("other");
     let other = other.to_str().unwrap();
     let down = cupola.fails(&["down", "--data-dir", other, "--run-dir", run_dir]);
