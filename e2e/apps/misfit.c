@@ -47,14 +47,20 @@ static void flood(void) {
   for (int i = 0; i < 5000; i++) printf("flood %d\n", i);
 }
 
-/* Leaves a child whose parent has ended, and which ends itself: process 1 has to take it away. */
+/* Makes a child whose parent has ended, and waits until it has ended, too: then process 1 has to take it away. */
 static void leave_orphan(void) {
+  int ends[2];
+  char nothing;
+  if (pipe(ends) != 0) return;
   pid_t parent = fork();
   if (parent == 0) {
-    if (fork() == 0) usleep(50000);
+    if (fork() == 0) usleep(20000);
     _exit(0);
   }
+  close(ends[1]);
   waitpid(parent, NULL, 0);
+  while (read(ends[0], &nothing, 1) > 0) continue;
+  close(ends[0]);
 }
 
 /* Processes that have ended and that nobody took away. */
