@@ -196,13 +196,13 @@ fn python_that_is_nowhere(platform: &Platform) {
     log.says("hint: ask for a version that is there");
 }
 
+/// The compiler comes from the module proxy; the package, which nobody has, from the app itself.
 fn go_with_vendored_packages(platform: &Platform) {
     let module = "module sample\n\ngo 1.21\n\nrequire example.invalid/greeting v1.0.0\n";
     let modules =
         "# example.invalid/greeting v1.0.0\n## explicit; go 1.21\nexample.invalid/greeting\n";
     let greeting = "package greeting\n\nconst Text = \"vendored\"\n";
-    // Nobody has this package, and nothing may be asked for it.
-    let manifest = "applications:\n- name: vendored\n  env: {GOPROXY: 'off'}\n";
+    let manifest = "applications:\n- name: vendored\n  env: {GOVERSION: go1.25}\n";
     let folder = files(
         platform,
         "vendored",
@@ -222,9 +222,11 @@ fn go_with_vendored_packages(platform: &Platform) {
 
     assert_eq!(pushed.code, Some(0), "{pushed}");
     wait_for("the program's line", || {
-        recent_logs(&cf, "vendored").contains("vendored from go1.").then_some(())
+        recent_logs(&cf, "vendored").contains("vendored from go1.25.").then_some(())
     });
-    recent_logs(&cf, "vendored").says("Packages come from vendor/ alone").says("go.mod (go) asks");
+    let log = recent_logs(&cf, "vendored");
+    log.says("GOVERSION asks for 1.25)");
+    log.says("Packages come from vendor/ alone").does_not_say("go: downloading");
 }
 
 fn go_that_is_nowhere(platform: &Platform) {
