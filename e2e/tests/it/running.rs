@@ -14,8 +14,9 @@ use crate::{
     platform::{Platform, init_pid, send_signal, wait_for},
 };
 
-/// An address of the internet as far as an app can know, and two of a company behind the host.
-const PUBLIC: &str = "51.15.77.1";
+/// An address of the internet as far as an app can know (one for documentation, so that no real one
+/// is hidden meanwhile), and two of a company behind the host.
+const PUBLIC: &str = "203.0.113.77";
 const ALLOWED: &str = "172.30.77.1";
 const FORBIDDEN: &str = "172.30.77.2";
 
