@@ -199,15 +199,22 @@ fn take_listeners(listen: &Listen) -> Result<Vec<TcpListener>, RouterError> {
             .map_err(failed(format!("take over the listening sockets {numbers:?}")))?,
         Listen::Bind(addresses) => addresses
             .iter()
-            .map(|address| {
-                TcpListener::bind(address).map_err(failed(format!("listen on {address}")))
-            })
+            .map(|address| listen_on(address).map_err(failed(format!("listen on {address}"))))
             .collect::<Result<_, _>>()?,
     };
     if listeners.is_empty() {
         return Err(RouterError::NoListeners);
     }
     Ok(listeners)
+}
+
+/// With a queue that holds a burst: that of the standard library has 128 places.
+pub(crate) fn listen_on(address: &SocketAddr) -> io::Result<TcpListener> {
+    const WAITING_MAX: i32 = 4_096;
+    let listener = TcpListener::bind(address)?;
+    // On a socket that listens already this changes the length of its queue.
+    rustix::net::listen(&listener, WAITING_MAX)?;
+    Ok(listener)
 }
 
 /// Duplicates instead of adopting the numbers, which only unsafe code could: the originals stay

@@ -41,6 +41,7 @@ use crate::{
     args::{Listen, RouterArgs},
     control::protocol::{self, FromRouter, PROTOCOL, ToRouter},
     limits::Limits,
+    role::listen_on,
 };
 
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
@@ -405,7 +406,7 @@ fn bind(
         if let Some(position) = at_hand.iter().position(fits) {
             return Ok(at_hand.swap_remove(position));
         }
-        TcpListener::bind(address).map_err(|source| match source.kind() {
+        listen_on(address).map_err(|source| match source.kind() {
             io::ErrorKind::AddrInUse => RouterProcessError::Occupied { address: *address },
             _ => RouterProcessError::Listen { address: *address, source },
         })

@@ -135,6 +135,23 @@ async fn router_that_hangs_is_replaced_at_the_next_start_and_ended_by_down() {
 }
 
 #[tokio::test]
+async fn burst_of_connections_waits_in_the_queue_of_the_kernel() {
+    use rustix::process::{Pid, Signal, kill_process};
+    let router = TestRouter::start().await;
+    let pid = Pid::from_raw(router.pid() as i32).unwrap();
+    let _stopped = Killed(pid);
+    kill_process(pid, Signal::STOP).unwrap();
+
+    // As many as the queue of the standard library would not hold.
+    let mut waiting = Vec::new();
+    for _ in 0..300 {
+        let connecting = tokio::net::TcpStream::connect(router.address());
+        let connected = timeout(Duration::from_millis(900), connecting).await;
+        waiting.push(connected.expect("the queue is full").unwrap());
+    }
+}
+
+#[tokio::test]
 async fn address_of_another_program_is_named() {
     let other = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = other.local_addr().unwrap();
