@@ -313,8 +313,10 @@ impl Spool {
         self.lost
     }
 
-    pub(crate) fn count_lost(&mut self, lines: u64) {
-        self.lost += lines;
+    /// Back to its place: it was not taken after all.
+    pub(crate) fn put_back(&mut self, batch: Batch) {
+        self.bytes += batch.bytes.len();
+        self.batches.push_front(batch);
     }
 }
 

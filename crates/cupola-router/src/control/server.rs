@@ -19,7 +19,7 @@ use std::{
 use cupola_domain::{ids::InstanceId, route_table::RouteTable};
 use cupola_ports::data_plane::InstanceTraffic;
 use tokio::{
-    io::Interest,
+    io::{AsyncWrite, Interest},
     net::{
         UnixListener, UnixStream,
         unix::{OwnedReadHalf, OwnedWriteHalf},
@@ -31,7 +31,7 @@ use tokio::{
 
 use super::protocol::{self, Frame, FromRouter, PROTOCOL, Report, ToRouter};
 use crate::{
-    access_log::Spool,
+    access_log::{Batch, Spool},
     saved::SavedTable,
     table_owner::{ApplyError, TableOwner},
     worker::Shared,
@@ -297,13 +297,7 @@ impl Control {
         if let Some(reason) = refusal {
             protocol::write(to, &FromRouter::Refused { reason, serving }).await?;
         }
-        loop {
-            let Some(batch) = self.spool.borrow_mut().pop() else { break };
-            if let Err(error) = protocol::write_access(to, &batch.bytes).await {
-                self.spool.borrow_mut().count_lost(batch.lines);
-                return Err(error);
-            }
-        }
+        send_lines(&self.spool, to).await?;
         if sent.is_due(every) {
             let report = self.report(sent);
             if is_first || report.is_news(sent) {
@@ -340,6 +334,30 @@ impl Control {
                 Ok(Err(error)) => tracing::error!(%error, "the route table is not saved"),
                 Err(error) => tracing::error!(%error, "saving the route table failed"),
             }
+        }
+    }
+}
+
+/// A batch leaves the spool when it is written whole: until then its reader cannot have it, and the
+/// next session gets it, however this one ends.
+async fn send_lines(spool: &RefCell<Spool>, to: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
+    loop {
+        let Some(batch) = spool.borrow_mut().pop() else { return Ok(()) };
+        let mut unwritten = Unwritten { spool, batch };
+        protocol::write_access(to, &unwritten.batch.bytes).await?;
+        unwritten.batch = Batch::default();
+    }
+}
+
+struct Unwritten<'a> {
+    spool: &'a RefCell<Spool>,
+    batch: Batch,
+}
+
+impl Drop for Unwritten<'_> {
+    fn drop(&mut self) {
+        if self.batch.lines > 0 {
+            self.spool.borrow_mut().put_back(std::mem::take(&mut self.batch));
         }
     }
 }
@@ -401,5 +419,30 @@ pub(crate) fn restore(owner: &mut TableOwner, saved: &SavedTable, now_ms: u64) {
             ),
             Err(error) => tracing::error!(%error, "the saved route table is unusable"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use cupola_domain::ids::AppId;
+    use futures_util::FutureExt;
+
+    use super::*;
+    use crate::access_log::AccessBuffer;
+
+    #[test]
+    fn batch_that_was_not_written_whole_is_kept_for_the_next_session() {
+        let buffer = AccessBuffer::default();
+        buffer.push(SystemTime::UNIX_EPOCH, AppId::random(), 0, "a line");
+        let spool = RefCell::new(Spool::new(1_000));
+        spool.borrow_mut().collect(&[buffer]);
+        let (mut stuck, _unread) = tokio::io::duplex(8);
+
+        let written = send_lines(&spool, &mut stuck).now_or_never();
+
+        assert!(written.is_none(), "8 bytes hold no batch");
+        assert_eq!(spool.borrow_mut().pop().map(|batch| batch.lines), Some(1));
     }
 }
