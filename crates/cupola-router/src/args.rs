@@ -2,7 +2,7 @@
 
 use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
 
-use crate::limits::Limits;
+use crate::{limits::Limits, trusted::AddressRange};
 
 /// The user of the router when it is started as root: `nobody` on every Linux distribution.
 const NOBODY: u32 = 65_534;
@@ -18,6 +18,8 @@ pub struct RouterArgs {
     pub uid: u32,
     /// Serving threads; one per core unless told otherwise.
     pub workers: Option<usize>,
+    /// Peers whose `X-Forwarded-*` and `Forwarded` are passed on; at least one.
+    pub trusted_proxies: Vec<AddressRange>,
     pub limits: Limits,
 }
 
@@ -51,12 +53,20 @@ const STATE_DIR: &str = "--state-dir";
 const CONTROL_SOCKET: &str = "--control-socket";
 const UID: &str = "--uid";
 const WORKERS: &str = "--workers";
+const TRUSTED_PROXIES: &str = "--trusted-proxies";
 const LIMITS: &str = "--limits";
 
 impl RouterArgs {
     pub fn new(listen: Listen, state_dir: PathBuf, control_socket: PathBuf) -> Self {
-        let limits = Limits::default();
-        Self { listen, state_dir, control_socket, uid: NOBODY, workers: None, limits }
+        Self {
+            listen,
+            state_dir,
+            control_socket,
+            uid: NOBODY,
+            workers: None,
+            trusted_proxies: AddressRange::loopback(),
+            limits: Limits::default(),
+        }
     }
 
     /// Reads what `to_args` writes. The name of the program and of the role are not part of it.
@@ -64,6 +74,7 @@ impl RouterArgs {
         let mut args = args.into_iter();
         let (mut listen, mut state_dir, mut control_socket) = (None, None, None);
         let (mut uid, mut workers, mut limits) = (NOBODY, None, Limits::default());
+        let mut trusted_proxies = AddressRange::loopback();
         while let Some(arg) = args.next() {
             match arg.to_str() {
                 Some(LISTEN_STDIN) => listen = Some(Listen::Stdin),
@@ -75,6 +86,7 @@ impl RouterArgs {
                 Some(CONTROL_SOCKET) => control_socket = Some(path(CONTROL_SOCKET, &mut args)?),
                 Some(UID) => uid = value(UID, &mut args)?,
                 Some(WORKERS) => workers = Some(value(WORKERS, &mut args)?),
+                Some(TRUSTED_PROXIES) => trusted_proxies = list(TRUSTED_PROXIES, &mut args)?,
                 Some(LIMITS) => {
                     let text = text(LIMITS, &mut args)?;
                     limits = serde_json::from_str(&text)
@@ -89,6 +101,7 @@ impl RouterArgs {
             control_socket: control_socket.ok_or(RouterArgsError::Missing(CONTROL_SOCKET))?,
             uid,
             workers,
+            trusted_proxies,
             limits,
         })
     }
@@ -105,6 +118,7 @@ impl RouterArgs {
         if let Some(workers) = self.workers {
             args.extend([WORKERS.into(), workers.to_string().into()]);
         }
+        args.extend([TRUSTED_PROXIES.into(), joined(&self.trusted_proxies).into()]);
         if self.limits != Limits::default() {
             let limits = serde_json::to_string(&self.limits).expect("limits are plain numbers");
             args.extend([LIMITS.into(), limits.into()]);
@@ -169,6 +183,7 @@ mod tests {
         for listen in listens {
             let mut args = RouterArgs::new(listen, "/state".into(), "/run/router.sock".into());
             args.workers = Some(3);
+            args.trusted_proxies = vec!["192.0.2.0/24".parse().unwrap(), "::1".parse().unwrap()];
             args.limits.drain_ms = 7;
 
             assert_eq!(RouterArgs::parse(args.to_args()), Ok(args));

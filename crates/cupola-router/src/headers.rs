@@ -97,6 +97,25 @@ pub(crate) fn add_websocket(headers: &mut HeaderMap) {
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
 }
 
+/// Removes what a peer that is not trusted says of a client before it: `Forwarded` and everything
+/// that begins with `X-Forwarded-`, client certificates included. An underscore counts as a dash,
+/// because they are the same to apps that get headers as environment variables (RFC 3875).
+pub(crate) fn strip_forwarding(headers: &mut HeaderMap) {
+    let names = headers.keys().filter(|name| is_forwarding(name)).cloned();
+    for name in names.collect::<Vec<_>>() {
+        headers.remove(name);
+    }
+}
+
+fn is_forwarding(name: &HeaderName) -> bool {
+    const PREFIX: &[u8] = b"x-forwarded-";
+    let is_same =
+        |(given, wanted): (&u8, &u8)| given == wanted || (*given, *wanted) == (b'_', b'-');
+    *name == header::FORWARDED
+        || (name.as_str().len() >= PREFIX.len()
+            && name.as_str().as_bytes().iter().zip(PREFIX).all(is_same))
+}
+
 /// Who sent the request and when, as gorouter says it.
 pub(crate) fn add_forwarding(
     headers: &mut HeaderMap,

@@ -203,6 +203,9 @@ fn rewrite_head(
     if !body.is_end_stream() && body.size_hint().exact().is_none() {
         parts.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
+    if !client.is_trusted {
+        headers::strip_forwarding(&mut parts.headers);
+    }
     let started_ms = exchange.started_ms();
     headers::add_forwarding(&mut parts.headers, &client.ip, request_id.clone(), started_ms);
     exchange.draft.describe(&parts.headers, &client.peer);

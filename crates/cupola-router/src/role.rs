@@ -109,6 +109,7 @@ fn serve(
         access: (0..workers).map(|_| AccessBuffer::default()).collect(),
         report_now: Notify::new(),
         connections: Arc::new(Semaphore::new(args.limits.connections_max)),
+        trusted_proxies: args.trusted_proxies,
         limits: args.limits,
     });
     let mut owner = TableOwner::new(shared.index.clone());

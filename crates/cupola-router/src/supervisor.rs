@@ -42,6 +42,7 @@ use crate::{
     control::protocol::{self, FromRouter, PROTOCOL, ToRouter},
     limits::Limits,
     role::listen_on,
+    trusted::AddressRange,
 };
 
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
@@ -63,6 +64,8 @@ pub struct RouterConfig {
     /// User and group to become when started as root.
     pub uid: u32,
     pub workers: Option<usize>,
+    /// Peers whose `X-Forwarded-*` and `Forwarded` are passed on; at least one.
+    pub trusted_proxies: Vec<AddressRange>,
     pub limits: Limits,
     /// Where its own log goes, appended; else to this process's standard error.
     pub log_file: Option<PathBuf>,
@@ -85,6 +88,7 @@ impl RouterConfig {
             control_socket: args.control_socket,
             uid: args.uid,
             workers: None,
+            trusted_proxies: args.trusted_proxies,
             limits: args.limits,
             log_file: None,
         }
@@ -97,6 +101,7 @@ impl RouterConfig {
             control_socket: self.control_socket.clone(),
             uid: self.uid,
             workers: self.workers,
+            trusted_proxies: self.trusted_proxies.clone(),
             limits: self.limits.clone(),
         }
     }
@@ -282,6 +287,7 @@ struct Answered {
     pid: u32,
     addresses: Vec<SocketAddr>,
     serving: Option<(u64, u64)>,
+    trusted_proxies: Vec<AddressRange>,
     listeners: Vec<TcpListener>,
 }
 
@@ -296,6 +302,7 @@ impl Answered {
         self.protocol == PROTOCOL
             && self.addresses.len() == wanted.len()
             && self.addresses.iter().all(is_wanted)
+            && self.trusted_proxies == config.trusted_proxies
     }
 }
 
@@ -325,11 +332,12 @@ fn find_blocking(control_socket: &Path) -> io::Result<Found> {
         Ok(answered) => answered,
         Err(error) => return unanswered(&stream, error),
     };
-    let FromRouter::Listeners { protocol, pid, addresses, serving } = answer else {
+    let FromRouter::Listeners { protocol, pid, addresses, serving, trusted_proxies } = answer
+    else {
         return Err(io::ErrorKind::InvalidData.into());
     };
     let listeners = fds.into_iter().map(TcpListener::from).collect();
-    Ok(Found::Router(Answered { protocol, pid, addresses, serving, listeners }))
+    Ok(Found::Router(Answered { protocol, pid, addresses, serving, trusted_proxies, listeners }))
 }
 
 fn unanswered(stream: &UnixStream, error: io::Error) -> io::Result<Found> {
@@ -387,7 +395,7 @@ async fn replace(
     running: Answered,
     config: &RouterConfig,
 ) -> Result<Vec<TcpListener>, RouterProcessError> {
-    tracing::info!(pid = running.pid, "replacing a router with other addresses or protocol");
+    tracing::info!(pid = running.pid, "replacing a router with other settings or another protocol");
     // Bound first: if that fails, the router that runs goes on.
     let listeners = bind(&config.addresses, running.listeners)?;
     tell_to_drain(&config.control_socket, Duration::from_millis(config.limits.drain_ms)).await;

@@ -36,6 +36,7 @@ use crate::{
     limits::Limits,
     proxy,
     table::Index,
+    trusted::AddressRange,
     upstream::Pool,
 };
 
@@ -55,6 +56,7 @@ pub(crate) enum Stage {
 pub(crate) struct Shared {
     pub(crate) index: Arc<Index>,
     pub(crate) limits: Limits,
+    pub(crate) trusted_proxies: Vec<AddressRange>,
     pub(crate) clock: CoarseClock,
     pub(crate) stage: watch::Receiver<Stage>,
     /// One per worker.
@@ -95,13 +97,21 @@ pub(crate) struct Client {
     /// `address` as text, and its part that goes into `X-Forwarded-For`.
     pub(crate) peer: String,
     pub(crate) ip: HeaderValue,
+    /// What it says of the client before it is passed on.
+    pub(crate) is_trusted: bool,
 }
 
 impl Client {
-    fn new(state: Arc<ConnState>, address: SocketAddr) -> Self {
+    fn new(state: Arc<ConnState>, address: SocketAddr, trusted: &[AddressRange]) -> Self {
         let ip = address.ip().to_canonical();
         let value = HeaderValue::try_from(ip.to_string()).expect("an address is visible ASCII");
-        Self { state, address, peer: SocketAddr::new(ip, address.port()).to_string(), ip: value }
+        Self {
+            state,
+            address,
+            peer: SocketAddr::new(ip, address.port()).to_string(),
+            ip: value,
+            is_trusted: trusted.iter().any(|range| range.contains(ip)),
+        }
     }
 }
 
@@ -263,7 +273,7 @@ impl Worker {
             return;
         }
         let state = Arc::new(ConnState::new(self.shared.clock.clone()));
-        let client = Rc::new(Client::new(state.clone(), address));
+        let client = Rc::new(Client::new(state.clone(), address, &self.shared.trusted_proxies));
         let io = ClientIo::new(stream, state.clone(), permit);
         self.spawn_watched(state, serve(self.clone(), client, io));
     }

@@ -7,12 +7,15 @@ mod options;
 mod tests;
 
 use std::{
+    fmt::Display,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
+    str::FromStr,
     time::Duration,
 };
 
 use anyhow::{Context, bail};
+use cupola_router::AddressRange;
 use cupola_runtime::{Cidr, RuntimeConfig};
 
 pub(crate) use options::{Options, Place};
@@ -24,6 +27,7 @@ pub(crate) struct Config {
     pub run_dir: PathBuf,
     pub api_addr: SocketAddr,
     pub router_addrs: Vec<SocketAddr>,
+    pub trusted_proxies: Vec<AddressRange>,
     pub tls: Option<TlsFiles>,
     pub apps_domain: String,
     pub external_url: String,
@@ -115,6 +119,11 @@ impl Options {
             } else {
                 self.router_addr
             },
+            trusted_proxies: if self.trusted_proxy.is_empty() {
+                AddressRange::loopback()
+            } else {
+                ranges("--trusted-proxy", self.trusted_proxy, mistakes)
+            },
             tls,
             apps_domain,
             external_url: external_url.trim_end_matches('/').to_owned(),
@@ -188,7 +197,11 @@ fn range(flag: &str, text: Option<String>, default: &str, mistakes: &mut Vec<Str
     })
 }
 
-fn ranges(flag: &str, texts: Vec<String>, mistakes: &mut Vec<String>) -> Vec<Cidr> {
+fn ranges<Range: FromStr<Err: Display>>(
+    flag: &str,
+    texts: Vec<String>,
+    mistakes: &mut Vec<String>,
+) -> Vec<Range> {
     let parsed = texts.into_iter().filter_map(|text| {
         text.parse().map_err(|error| mistakes.push(format!("{flag}: {error}"))).ok()
     });

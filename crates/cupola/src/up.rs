@@ -217,6 +217,7 @@ fn stager(
 /// Adopts the router of an earlier start, or starts one. It outlives this process.
 async fn start_router(config: &Config) -> anyhow::Result<RouterProcess> {
     let router = RouterConfig {
+        trusted_proxies: config.trusted_proxies.clone(),
         log_file: Some(config.data_dir.join("router.log")),
         ..RouterConfig::new(
             config::self_exe()?,

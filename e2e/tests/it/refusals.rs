@@ -84,6 +84,8 @@ fn up_refuses_what_it_cannot_work_with() {
         .says("/opt/no-such-runtime")
         .says("apt-get install runc");
     refused(&platform, &beside, &[("--tls-cert", "/no/certificate.pem")]).says("--tls-key");
+    refused(&platform, &beside, &[("--trusted-proxy", "lb.example.com")])
+        .says("--trusted-proxy: `lb.example.com` is not a range of addresses");
     refused(&platform, &beside, &[("--apps-domain", "Not A Domain")]).says("--apps-domain");
 
     let password = beside.folder.path().join("short");

@@ -24,7 +24,7 @@ use rustix::net::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use crate::table_owner::Delta;
+use crate::{table_owner::Delta, trusted::AddressRange};
 
 pub(crate) const PROTOCOL: u32 = 1;
 
@@ -76,6 +76,8 @@ pub(crate) enum FromRouter {
         addresses: Vec<SocketAddr>,
         #[serde(default)]
         serving: Option<(u64, u64)>,
+        #[serde(default)]
+        trusted_proxies: Vec<AddressRange>,
     },
     Draining,
 }
@@ -223,8 +225,13 @@ mod tests {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let message =
-            FromRouter::Listeners { protocol: 1, pid: 7, addresses: vec![address], serving: None };
+        let message = FromRouter::Listeners {
+            protocol: 1,
+            pid: 7,
+            addresses: vec![address],
+            serving: None,
+            trusted_proxies: Vec::new(),
+        };
 
         send_with_fds(&ours, &message, &[listener.as_fd()]).unwrap();
         let (received, mut fds) = receive_with_fds::<FromRouter>(&theirs).unwrap();

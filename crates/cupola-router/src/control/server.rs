@@ -189,7 +189,14 @@ impl Control {
             ToRouter::Listeners => {
                 let addresses = self.addresses.clone();
                 let serving = self.owner.borrow().serving();
-                let answer = FromRouter::Listeners { protocol: PROTOCOL, pid, addresses, serving };
+                let trusted_proxies = self.shared.trusted_proxies.clone();
+                let answer = FromRouter::Listeners {
+                    protocol: PROTOCOL,
+                    pid,
+                    addresses,
+                    serving,
+                    trusted_proxies,
+                };
                 stream.writable().await?;
                 let listeners = self.listeners.borrow();
                 let fds: Vec<_> = listeners.iter().map(AsFd::as_fd).collect();

@@ -57,6 +57,61 @@ async fn client_can_neither_forge_nor_strip_the_routers_headers() {
 }
 
 #[tokio::test]
+async fn what_a_foreign_peer_says_of_its_client_is_dropped() {
+    let router = TestRouter::with_config(|config| {
+        config.trusted_proxies = vec!["192.0.2.0/24".parse().unwrap()];
+    })
+    .await;
+    let app = App::saying("hi").await;
+    router.serve([route("a.test", vec![app.endpoint.clone()])]).await;
+
+    let mut client = router.connect().await;
+    client
+        .send(
+            "GET / HTTP/1.1\r\nHost: a.test\r\nX-Forwarded-For: 9.9.9.9\r\nX-Forwarded-Proto: https\r\n\
+             X-Forwarded-Host: bank.test\r\nX-Forwarded-Port: 443\r\nForwarded: for=9.9.9.9\r\n\
+             X-Forwarded-Client-Cert: mine\r\nX_Forwarded_Proto: https\r\nX-Forward: kept\r\n\r\n",
+        )
+        .await;
+    client.answer().await;
+
+    let seen = app.last();
+    assert_eq!(seen.header("X-Forwarded-For"), Some("127.0.0.1"));
+    assert_eq!(seen.header("X-Forwarded-Proto"), Some("http"));
+    assert_eq!(seen.header("X-Forward"), Some("kept"));
+    for gone in [
+        "X-Forwarded-Host",
+        "X-Forwarded-Port",
+        "Forwarded",
+        "X-Forwarded-Client-Cert",
+        "X_Forwarded_Proto",
+    ] {
+        assert_eq!(seen.header(gone), None, "{gone}");
+    }
+}
+
+#[tokio::test]
+async fn proxy_on_this_machine_is_believed() {
+    let router = TestRouter::start().await;
+    let app = App::saying("hi").await;
+    router.serve([route("a.test", vec![app.endpoint.clone()])]).await;
+
+    let mut client = router.connect().await;
+    client
+        .send(
+            "GET / HTTP/1.1\r\nHost: a.test\r\nX-Forwarded-For: 9.9.9.9\r\n\
+             X-Forwarded-Proto: https\r\nForwarded: for=9.9.9.9\r\n\r\n",
+        )
+        .await;
+    client.answer().await;
+
+    let seen = app.last();
+    assert_eq!(seen.header("X-Forwarded-For"), Some("9.9.9.9, 127.0.0.1"));
+    assert_eq!(seen.header("X-Forwarded-Proto"), Some("https"));
+    assert_eq!(seen.header("Forwarded"), Some("for=9.9.9.9"));
+}
+
+#[tokio::test]
 async fn host_may_have_a_port_upper_case_and_a_trailing_dot() {
     let router = TestRouter::start().await;
     let app = App::saying("hi").await;

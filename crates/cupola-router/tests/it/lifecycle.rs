@@ -306,6 +306,24 @@ async fn other_addresses_replace_the_running_router_without_losing_the_common_on
 }
 
 #[tokio::test]
+async fn other_trusted_proxies_replace_the_running_router() {
+    let mut router = TestRouter::start().await;
+    let old = router.pid();
+    drop(router.process.take());
+
+    let mut config = router.config.clone();
+    config.trusted_proxies = vec!["192.0.2.0/24".parse().unwrap()];
+    let next = RouterProcess::start(config.clone()).await.unwrap();
+    let next_pid = next.status().borrow().pid;
+    drop(next);
+    let same = RouterProcess::start(config).await.unwrap();
+
+    assert_ne!(next_pid, Some(old));
+    assert_eq!(same.status().borrow().pid, next_pid);
+    router.process = Some(same);
+}
+
+#[tokio::test]
 async fn router_gives_up_the_rights_of_root() {
     let router = TestRouter::start().await;
     router.serve([]).await;

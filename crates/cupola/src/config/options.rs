@@ -68,6 +68,10 @@ pub(crate) struct Options {
     /// Where apps are reached; may be repeated [default: 127.0.0.1:8080 and [::1]:8080]
     #[arg(long, value_name = "IP:PORT")]
     pub router_addr: Vec<SocketAddr>,
+    /// Proxies in front of the router, whose `X-Forwarded-*` headers are passed on; may be repeated
+    /// [default: loopback]
+    #[arg(long, value_name = "CIDR")]
+    pub trusted_proxy: Vec<String>,
     /// Certificate chain for the API, as PEM [default: one of an authority made at first start]
     #[arg(long, value_name = "FILE")]
     pub tls_cert: Option<PathBuf>,
@@ -159,6 +163,7 @@ impl Options {
             } else {
                 self.router_addr
             },
+            trusted_proxy: or_list(self.trusted_proxy, other.trusted_proxy),
             tls_cert: self.tls_cert.or(other.tls_cert),
             tls_key: self.tls_key.or(other.tls_key),
             apps_domain: self.apps_domain.or(other.apps_domain),
