@@ -137,6 +137,7 @@ fn present_status(api: &Api, status: &PlatformStatus) -> Status {
             is_serving: status.traffic.serving.is_some(),
             table_version: status.traffic.serving.map(|(_, version)| version),
             in_flight: status.traffic.instances.values().map(|traffic| traffic.in_flight).sum(),
+            restarts: status.traffic.restarts,
             access_lines_lost: status.traffic.access_lines_lost,
         },
         logs: StatusLogs {

@@ -29,8 +29,8 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     ))?;
     let serving = if router.is_serving { "serving" } else { "NOT SERVING" };
     output::print(&format!(
-        "router     {serving}, {} requests in flight, {} access lines lost",
-        router.in_flight, router.access_lines_lost
+        "router     {serving}, {} requests in flight, {} restarts, {} access lines lost",
+        router.in_flight, router.restarts, router.access_lines_lost
     ))?;
     output::print(&format!(
         "logs       {} lines taken, {} lost, {} removed for age or size",

@@ -31,6 +31,8 @@ pub struct TrafficReport {
     /// while the data plane cannot be reached.
     pub serving: Option<(u64, u64)>,
     pub instances: HashMap<InstanceId, InstanceTraffic>,
+    /// How often the data plane was started again since control began to talk to it.
+    pub restarts: u64,
     /// Access lines that were dropped because nobody took them.
     pub access_lines_lost: u64,
 }

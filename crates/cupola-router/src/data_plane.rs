@@ -67,6 +67,8 @@ impl RouterClient {
             report: report_sender,
             access: access_sender,
             access_lines_lost: AtomicU64::new(0),
+            pid: None,
+            restarts: 0,
             is_connected: is_connected.clone(),
         };
         let task = tokio::spawn(link.run()).abort_handle();
@@ -116,6 +118,9 @@ struct Link {
     access: mpsc::Sender<AccessLine>,
     /// Lines that came while nobody took them, of this side only.
     access_lines_lost: AtomicU64,
+    /// Of the router that answered last.
+    pid: Option<u32>,
+    restarts: u64,
     is_connected: Arc<AtomicBool>,
 }
 
@@ -124,8 +129,10 @@ impl Link {
         let mut retry_after = RETRY_AFTER;
         loop {
             match connect(&self.socket).await {
-                Ok(stream) => {
+                Ok((stream, pid)) => {
                     retry_after = RETRY_AFTER;
+                    let is_another = self.pid.replace(pid).is_some_and(|last| last != pid);
+                    self.restarts += u64::from(is_another);
                     self.is_connected.store(true, Relaxed);
                     let error = self.session(stream).await;
                     self.is_connected.store(false, Relaxed);
@@ -144,8 +151,12 @@ impl Link {
     /// Missing is not zero.
     fn forget_report(&self) {
         let access_lines_lost = self.report.borrow().access_lines_lost;
-        self.report
-            .send_replace(Arc::new(TrafficReport { access_lines_lost, ..Default::default() }));
+        let restarts = self.restarts;
+        self.report.send_replace(Arc::new(TrafficReport {
+            restarts,
+            access_lines_lost,
+            ..TrafficReport::default()
+        }));
     }
 
     async fn session(&mut self, stream: UnixStream) -> io::Error {
@@ -155,6 +166,7 @@ impl Link {
             report: &self.report,
             access: &self.access,
             lost: &self.access_lines_lost,
+            restarts: self.restarts,
             instances: HashMap::new(),
             resync: &resync,
         };
@@ -167,7 +179,8 @@ impl Link {
     }
 }
 
-async fn connect(socket: &Path) -> io::Result<UnixStream> {
+/// The connection, and the process id of the router at its other end.
+async fn connect(socket: &Path) -> io::Result<(UnixStream, u32)> {
     let mut stream = UnixStream::connect(socket).await?;
     let hello = async {
         protocol::write(&mut stream, &ToRouter::Hello { protocol: PROTOCOL }).await?;
@@ -177,7 +190,7 @@ async fn connect(socket: &Path) -> io::Result<UnixStream> {
     match answer {
         Frame::Json(FromRouter::Hello { protocol: PROTOCOL, pid, serving }) => {
             tracing::info!(pid, ?serving, "connected to the router");
-            Ok(stream)
+            Ok((stream, pid))
         }
         _ => Err(io::Error::new(io::ErrorKind::InvalidData, "the router speaks another protocol")),
     }
@@ -227,6 +240,7 @@ struct Reader<'a> {
     report: &'a watch::Sender<Arc<TrafficReport>>,
     access: &'a mpsc::Sender<AccessLine>,
     lost: &'a AtomicU64,
+    restarts: u64,
     instances: HashMap<InstanceId, InstanceTraffic>,
     resync: &'a Notify,
 }
@@ -272,6 +286,7 @@ impl Reader<'_> {
         self.report.send_replace(Arc::new(TrafficReport {
             serving: report.serving,
             instances: self.instances.clone(),
+            restarts: self.restarts,
             access_lines_lost: report.access_lines_lost + self.lost.load(Relaxed),
         }));
     }

@@ -29,6 +29,8 @@ pub struct StatusRouter {
     pub is_serving: bool,
     pub table_version: Option<u64>,
     pub in_flight: u64,
+    /// Since control started.
+    pub restarts: u64,
     pub access_lines_lost: u64,
 }
 

@@ -207,13 +207,14 @@ async fn report_is_unknown_not_zero_while_the_router_is_away() {
     let app = App::saying("hi").await;
     router.serve([route("a.test", vec![app.endpoint.clone()])]).await;
     let mut reports = router.client.report();
-    reports.borrow_and_update();
+    let before = reports.borrow_and_update().restarts;
 
     kill(router.pid());
 
     let away = timeout(PATIENCE, reports.wait_for(|report| report.serving.is_none())).await;
     assert!(away.unwrap().unwrap().instances.is_empty());
-    router.report(|report| report.serving == Some((1, 1))).await;
+    let back = router.report(|report| report.serving == Some((1, 1))).await;
+    assert_eq!((before, back.restarts), (0, 1));
 }
 
 #[tokio::test]
