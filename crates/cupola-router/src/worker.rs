@@ -256,8 +256,11 @@ impl Worker {
 
     fn close_longest_idle(&self) {
         let connections = self.connections.borrow();
-        let idle = connections.values().filter_map(|it| Some((it.state.idle_since_ms()?, it)));
-        if let Some((_, longest_idle)) = idle.min_by_key(|(since_ms, _)| *since_ms) {
+        // The clock is coarse; of two that are idle since one tick the older makes way.
+        let idle = connections.iter().filter_map(|(id, connection)| {
+            Some(((connection.state.idle_since_ms()?, *id), connection))
+        });
+        if let Some((_, longest_idle)) = idle.min_by_key(|(key, _)| *key) {
             longest_idle.task.abort();
         }
     }
