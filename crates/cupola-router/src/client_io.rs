@@ -22,16 +22,35 @@ use tokio::{
 
 use crate::{clock::CoarseClock, gate::Gate, limits::Limits};
 
-const HEAD: u8 = 0;
-const IDLE: u8 = 1;
-const BUSY: u8 = 2;
-const TUNNEL: u8 = 3;
+/// What a connection is at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+enum Phase {
+    /// A request head is awaited since accept, or has begun.
+    Head,
+    /// Between two requests.
+    Idle,
+    Request,
+    Tunnel,
+}
+
+impl Phase {
+    fn of(number: u8) -> Self {
+        match number {
+            0 => Self::Head,
+            1 => Self::Idle,
+            2 => Self::Request,
+            _ => Self::Tunnel,
+        }
+    }
+}
 
 /// Shared between the socket, the request on it and the sweep, all of one thread. Atomic only
 /// because hyper wants upgradable sockets to be `Send`.
 pub(crate) struct ConnState {
     clock: CoarseClock,
-    stage: AtomicU8,
+    /// A `Phase`, since `since_ms`.
+    phase: AtomicU8,
     since_ms: AtomicU64,
     active_ms: AtomicU64,
     read_bytes: AtomicU64,
@@ -68,7 +87,7 @@ impl ConnState {
         let now_ms = clock.now_ms();
         Self {
             clock,
-            stage: AtomicU8::new(HEAD),
+            phase: AtomicU8::new(Phase::Head as u8),
             since_ms: AtomicU64::new(now_ms),
             active_ms: AtomicU64::new(now_ms),
             read_bytes: AtomicU64::new(0),
@@ -87,7 +106,7 @@ impl ConnState {
     }
 
     pub(crate) fn begin_request(&self, has_body: bool) {
-        self.enter(BUSY);
+        self.enter(Phase::Request);
         self.uploading.store(has_body, Relaxed);
         self.answered.store(false, Relaxed);
     }
@@ -105,25 +124,28 @@ impl ConnState {
     }
 
     pub(crate) fn begin_tunnel(&self) {
-        self.enter(TUNNEL);
+        self.enter(Phase::Tunnel);
         self.touch();
     }
 
     fn rest_if_done(&self) {
         if self.answered.load(Relaxed) && !self.uploading.load(Relaxed) {
-            self.enter(IDLE);
+            self.enter(Phase::Idle);
         }
     }
 
-    fn enter(&self, stage: u8) {
-        self.stage.store(stage, Relaxed);
+    fn phase(&self) -> Phase {
+        Phase::of(self.phase.load(Relaxed))
+    }
+
+    fn enter(&self, phase: Phase) {
+        self.phase.store(phase as u8, Relaxed);
         self.since_ms.store(self.clock.now_ms(), Relaxed);
     }
 
     /// Since when no request is in flight on this connection. None while one is, or a tunnel.
     pub(crate) fn idle_since_ms(&self) -> Option<u64> {
-        let stage = self.stage.load(Relaxed);
-        (stage == IDLE || stage == HEAD).then(|| self.since_ms.load(Relaxed))
+        matches!(self.phase(), Phase::Idle | Phase::Head).then(|| self.since_ms.load(Relaxed))
     }
 
     pub(crate) fn touch(&self) {
@@ -176,8 +198,8 @@ impl ConnState {
         self.read_bytes.store(self.read_bytes.load(Relaxed) + bytes as u64, Relaxed);
         self.read_starved.store(false, Relaxed);
         self.touch();
-        if self.stage.load(Relaxed) == IDLE {
-            self.enter(HEAD);
+        if self.phase() == Phase::Idle {
+            self.enter(Phase::Head);
         }
     }
 
@@ -203,17 +225,17 @@ impl ConnState {
         {
             return Verdict::Close("the client does not read its answer");
         }
-        match self.stage.load(Relaxed) {
-            HEAD if older(&self.since_ms, limits.header_deadline_ms) => {
+        match self.phase() {
+            Phase::Head if older(&self.since_ms, limits.header_deadline_ms) => {
                 Verdict::Close("the request head is not complete in time")
             }
-            IDLE if older(&self.since_ms, limits.keep_alive_idle_ms) => {
+            Phase::Idle if older(&self.since_ms, limits.keep_alive_idle_ms) => {
                 Verdict::Close("the connection is idle")
             }
-            TUNNEL if older(&self.active_ms, limits.tunnel_idle_ms) => {
+            Phase::Tunnel if older(&self.active_ms, limits.tunnel_idle_ms) => {
                 Verdict::Close("the tunnel is idle")
             }
-            BUSY => self.judge_busy(now_ms, window, limits),
+            Phase::Request => self.judge_busy(now_ms, window, limits),
             _ => Verdict::Keep,
         }
     }
