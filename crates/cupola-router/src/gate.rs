@@ -97,20 +97,20 @@ impl Gate {
             self.carry.extend_from_slice(rest);
             return (self.carry.len() <= LINE_BYTES_MAX).then_some(rest.len());
         };
-        let taken = if self.carry.is_empty() {
-            self.take(without_line_end(&rest[..=end])?)
+        let line = &rest[..=end];
+        let is_allowed = if self.carry.is_empty() {
+            self.take(line)
         } else {
-            let mut line = std::mem::take(&mut self.carry);
-            line.extend_from_slice(&rest[..=end]);
-            let taken = self.take(without_line_end(&line)?);
-            line.clear();
-            self.carry = line;
-            taken
+            let mut whole = std::mem::take(&mut self.carry);
+            whole.extend_from_slice(line);
+            self.take(&whole)
         };
-        taken.then_some(end + 1)
+        is_allowed.then_some(end + 1)
     }
 
+    /// One whole line. False if it is not allowed.
     fn take(&mut self, line: &[u8]) -> bool {
+        let Some(line) = without_line_end(line) else { return false };
         match self.state {
             State::RequestLine if line.is_empty() => true,
             State::RequestLine => {
