@@ -13,7 +13,7 @@ use cupola_domain::{
     apps::AppState,
     builds::{Build, BuildState},
     ids::AppId,
-    instances::{Exit, InstanceState},
+    instances::{Exit, ExitCause, InstanceState},
 };
 use cupola_wire::{
     status::{Status, StatusApps, StatusLogs, StatusRouter},
@@ -93,13 +93,15 @@ fn exit(exit: Exit) -> WhyExit {
     let reaction = match exit.restart_at {
         Some(at) if at.since(exit.ended_at) < AT_ONCE => "started again at once".to_owned(),
         Some(at) => format!("started again at {at}, after {} crashes in a row", exit.crash_count),
+        None if exit.cause == ExitCause::Stopped => "it was to end".to_owned(),
         None => "not started again; `restart` tries anew".to_owned(),
     };
+    let killed = if exit.killed { "; it did not end on SIGTERM and was killed" } else { "" };
     WhyExit {
         process: exit.process_type,
         index: exit.index,
         at: exit.ended_at.rfc3339(),
-        cause: exit.cause.to_string(),
+        cause: format!("{}{killed}", exit.cause),
         uptime_s,
         memory_peak_bytes: exit.memory_peak_bytes,
         crash_count: exit.crash_count,

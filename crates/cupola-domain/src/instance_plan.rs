@@ -83,7 +83,7 @@ fn step(desired: &[Share], known: &Known<'_>, now: Timestamp) -> Option<Step> {
         (InstanceState::Starting | InstanceState::Running, _) => None,
         (InstanceState::Draining, Seen::Exited { .. } | Seen::Absent) => Some(Step::Stop(row.id)),
         (InstanceState::Draining, _) => known.drained.then_some(Step::Stop(row.id)),
-        (InstanceState::Stopping, Seen::Absent) => Some(Step::Forget(row.id)),
+        (InstanceState::Stopping, Seen::Absent | Seen::Exited { .. }) => Some(Step::Forget(row.id)),
         (InstanceState::Stopping, _) => None,
         (InstanceState::Crashed, _) if !wanted || is_due(row, now) => Some(Step::Forget(row.id)),
         (InstanceState::Down, _) if !wanted => Some(Step::Forget(row.id)),

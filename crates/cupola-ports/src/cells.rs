@@ -2,8 +2,8 @@
 //!
 //! The caller says which instances there should be, all of them, as often as it likes; the cell
 //! starts what is missing, stops what is too much, and reports what it sees. An instance that ended
-//! by itself is reported as `Exited` until it is no longer desired. It is never started again under
-//! the same id.
+//! by itself is reported as `Exited` until it is no longer desired, one that was stopped for a
+//! moment. It is never started again under the same id.
 //!
 //! Invariant: a cell decides nothing about restarts, routes or numbers of instances.
 

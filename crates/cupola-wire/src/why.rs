@@ -8,7 +8,7 @@ pub struct Why {
     /// `STARTED` or `STOPPED`: what the user wants.
     pub desired: String,
     pub instances: Vec<WhyInstance>,
-    /// The last runs that ended by themselves, newest first.
+    /// The last runs that ended by themselves or had to be killed, newest first.
     pub exits: Vec<WhyExit>,
     /// The last build, if it failed.
     pub failed_build: Option<WhyBuild>,

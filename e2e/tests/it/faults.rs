@@ -263,4 +263,10 @@ fn stopping_waits_for_an_app_that_ignores_sigterm_and_then_kills_it() {
     let stats = cf.json(&format!("/v3/apps/{app}/processes/web/stats"));
     assert_ne!(stats["resources"][0]["state"], "RUNNING", "{stats}");
     cf.ok(&["events", "deaf"]).does_not_say("crash");
+    let cupola = platform.cupola();
+    wait_for("the platform to tell why it took so long", || {
+        let why = cupola.ok(&["why", "deaf"]).stdout;
+        why.contains("it did not end on SIGTERM and was killed").then_some(())
+    });
+    cupola.ok(&["why", "polite"]).does_not_say("SIGTERM");
 }

@@ -286,11 +286,7 @@ async fn carry_out(
             let place = (generation, index, crash_count);
             return start(tx, state, planned.process_id, place, now).await;
         }
-        Step::Forget(id) => {
-            store::delete::<Instance>(tx, id).await?;
-            state.instances.remove(&id);
-            return Ok(());
-        }
+        Step::Forget(id) => return forget(tx, state, actual, id, now).await,
         Step::Ran(id) => (id, InstanceState::Running),
         Step::Restarting(id) => (id, InstanceState::Starting),
         Step::Drain(id) => (id, InstanceState::Draining),
@@ -350,7 +346,31 @@ async fn start(
     Ok(())
 }
 
-/// What is kept of a run that ended by itself.
+/// Removes a row. That an instance had to be killed is kept for `why`: it ignores SIGTERM, and each
+/// stop of it takes the whole grace time.
+async fn forget(
+    tx: &mut dyn WriteTx,
+    state: &mut State,
+    actual: &ActualState,
+    id: InstanceId,
+    now: Timestamp,
+) -> Result<(), ControlError> {
+    if let Some(row) = state.instances.remove(&id)
+        && row.state == InstanceState::Stopping
+    {
+        // Those of stopped apps are not in `state`.
+        let process = store::get::<Process>(tx, row.process_id).await?;
+        let exit = exit_of(&row, actual, process.map(|one| one.kind).unwrap_or_default(), now);
+        let is_new = store::get::<Exit>(tx, id).await?.is_none();
+        if exit.killed && is_new && store::get::<App>(tx, row.app_id).await?.is_some() {
+            store::insert(tx, &Exit { crash_count: 0, restart_at: None, ..exit }).await?;
+        }
+    }
+    store::delete::<Instance>(tx, id).await?;
+    Ok(())
+}
+
+/// What is kept of a run that ended.
 fn exit_of(row: &Instance, actual: &ActualState, process_type: String, now: Timestamp) -> Exit {
     let phase = actual.instances.get(&row.id).map(|instance| &instance.phase);
     let report = match phase {

@@ -19,7 +19,7 @@ use cupola_ports::{
 };
 use tokio::{
     sync::{mpsc, watch},
-    time::{Instant, sleep_until},
+    time::{Instant, sleep_until, timeout},
 };
 
 use super::{Shared, environment, health::Subject, words};
@@ -46,6 +46,9 @@ pub(super) enum Origin {
         is_same_boot: bool,
     },
 }
+
+/// How long the end of a stopped instance is told, if nobody asks for anything meanwhile.
+const STOPPED_TOLD_FOR: Duration = Duration::from_secs(1);
 
 /// Everything that the task of one instance needs.
 pub(super) struct InstanceTask {
@@ -113,8 +116,14 @@ impl InstanceTask {
         let is_wanted = !*self.is_forgotten.borrow();
         self.tell_cell(if is_wanted { LogStream::Err } else { LogStream::Out }, text);
         self.set_phase(Phase::Exited(report));
-        // Reported until it is no longer desired.
-        turns_true(&mut self.is_forgotten).await;
+        // Reported until it is no longer desired. One that was told to stop is reported until the
+        // next word of control, which may want to know how it ended.
+        if is_wanted {
+            turns_true(&mut self.is_forgotten).await;
+        } else {
+            self.is_forgotten.mark_unchanged();
+            let _ = timeout(STOPPED_TOLD_FOR, self.is_forgotten.changed()).await;
+        }
         self.remove().await;
     }
 

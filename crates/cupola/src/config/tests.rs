@@ -42,6 +42,7 @@ const EVERY_KEY: &str = r#"
     instance-subnet = "10.1.0.0/16"
     egress-allow = ["10.2.0.0/16", "10.3.0.0/16"]
     staging-egress-allow = ["10.4.0.0/16"]
+    trusted-proxy = ["192.0.2.0/24", "2001:db8::/32"]
     runtime = "/a/crun"
     staging-concurrency = 5
     staging-memory-mib = 6
@@ -72,6 +73,9 @@ fn assert_is_every_key(config: &Config) {
     assert_eq!(config.instance_subnet.to_string(), "10.1.0.0/16");
     assert_eq!(config.egress_allow, ranges(&["10.2.0.0/16", "10.3.0.0/16"]));
     assert_eq!(config.staging_egress_allow, ranges(&["10.4.0.0/16"]));
+    let proxies: Vec<_> =
+        ["192.0.2.0/24", "2001:db8::/32"].map(|range| range.parse().unwrap()).into();
+    assert_eq!(config.trusted_proxies, proxies);
     assert_eq!(config.runtime, Path::new("/a/crun"));
     assert_eq!(config.staging_concurrency, 5);
     assert_eq!(config.staging_memory_mib, 6);
