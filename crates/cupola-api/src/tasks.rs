@@ -37,7 +37,8 @@ async fn list(
     mut query: ListQuery,
 ) -> Result<Response, ApiFailure> {
     let owners = query.take_owners();
-    page(&api, &caller, &owners, query.filter("app_guids", "app_id")).await
+    // Commands are shown only where one app is asked for, as upstream does.
+    page(&api, &caller, &owners, query.filter("app_guids", "app_id"), false).await
 }
 
 async fn list_of_app(
@@ -46,9 +47,9 @@ async fn list_of_app(
     Id(app): Id<AppId>,
     query: ListQuery,
 ) -> Result<Response, ApiFailure> {
-    api.control.app(&caller, app).await?;
+    let shows_commands = api.control.sees_secrets(&caller, app).await?;
     let of_app = Condition::In("app_id", vec![app.to_string().into()]);
-    page(&api, &caller, &Owners::default(), query.and(of_app)).await
+    page(&api, &caller, &Owners::default(), query.and(of_app), shows_commands).await
 }
 
 async fn page(
@@ -56,6 +57,7 @@ async fn page(
     caller: &Caller,
     owners: &Owners,
     mut query: ListQuery,
+    shows_commands: bool,
 ) -> Result<Response, ApiFailure> {
     if let Some(numbers) = query.take_list("sequence_ids") {
         let numbers = numbers.iter().flat_map(|text| text.parse::<i64>());
@@ -67,7 +69,7 @@ async fn page(
         .filter("states", "state")
         .finish(orderable, ("created_at", Direction::Ascending))?;
     let page = api.control.list_tasks(caller, owners, &request).await?;
-    let present = |task| present::task(api, &task, false);
+    let present = |task| present::task(api, &task, shows_commands);
     Ok(Json(presenter.present(api, page, present)).into_response())
 }
 

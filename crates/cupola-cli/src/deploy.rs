@@ -59,6 +59,9 @@ fn no_such(wanted: u64, revisions: &[Value]) -> String {
     format!("there is no revision {wanted}\n\nhint: there are {}", known.join(", "))
 }
 
+/// As long as `cf` waits for a start.
+const START_TIME_MAX: std::time::Duration = std::time::Duration::from_secs(5 * 60);
+
 /// Replaces the instances one by one and waits until that is done. `what` names a droplet, a
 /// revision, or nothing for the app as it is set.
 pub(crate) async fn roll(target: &Target, app: &str, what: Value) -> anyhow::Result<Value> {
@@ -68,7 +71,15 @@ pub(crate) async fn roll(target: &Target, app: &str, what: Value) -> anyhow::Res
     }
     let deployment: Value = target.client.post("/v3/deployments", body).await?;
     let path = format!("/v3/deployments/{}", guid(&deployment)?);
+    let begun = tokio::time::Instant::now();
+    let mut told = false;
     loop {
+        if begun.elapsed() > START_TIME_MAX && !told {
+            told = true;
+            say("the new instances do not become ready: going back to the old ones");
+            let cancel = format!("{path}/actions/cancel");
+            target.client.post::<Value>(&cancel, json!({})).await?;
+        }
         // The server holds this request while the deployment goes on.
         let deployment: Value = target.client.get(&path).await?;
         match deployment["status"]["reason"].as_str() {

@@ -9,13 +9,13 @@ use cupola_domain::{
     apps::AppState,
     deployments::{Before, Deployment, DeploymentState, Strategy, WebOptions},
     droplets::Droplet,
-    generations::{Generation, Share},
+    generations::{Generation, Release, Share},
     ids::{AppId, DeploymentId, DropletId, RevisionId},
     orgs::Metadata,
-    processes::{InstanceLimits, Process, WEB},
+    processes::{Process, WEB},
     revisions::Revision,
 };
-use cupola_ports::store::{self, Condition, Page, Query, ReadTx, WriteTx};
+use cupola_ports::store::{self, Condition, Direction, Page, Query, ReadTx, WriteTx};
 use serde_json::json;
 
 use crate::{
@@ -45,6 +45,9 @@ pub enum Target {
     Revision(RevisionId),
 }
 
+/// Kept per app, as upstream does.
+const DEPLOYMENTS_MAX: u64 = 100;
+
 impl Control {
     pub async fn create_deployment(
         &self,
@@ -56,6 +59,7 @@ impl Control {
         let mut placed = self.app_to_deploy(&mut *tx, &access, new.app).await?;
         let web = self.web_process(&mut *tx, new.app).await?;
         self.scaled(&web, scale_of(new.web))?;
+        self.keep_present_generation(&mut *tx, &placed).await?;
         let before = self.before(&mut *tx, &placed).await?;
         let revision = self.aim(&mut *tx, caller, &mut placed, new.target).await?;
         let origin = revision.as_ref().map_or(Origin::Settings, Origin::Rollback);
@@ -84,6 +88,8 @@ impl Control {
             updated_at: now,
         };
         if let Some(previous) = self.supersede(&mut *tx, new.app).await? {
+            // A cancel goes back to what ran before both.
+            deployment.before = previous.before.clone();
             deployment.replaces = replaced_with(previous);
         }
         if placed.app.desired == AppState::Stopped {
@@ -91,6 +97,7 @@ impl Control {
         }
         self.limit_web(&mut *tx, &deployment, generation).await?;
         self.update_app_row(&mut *tx, &mut placed.app).await?;
+        forget_oldest(&mut *tx, new.app).await?;
         store::insert(&mut *tx, &deployment).await?;
         let data = json!({
             "deployment_guid": deployment.id.to_string(),
@@ -141,6 +148,25 @@ impl Control {
                           that. Restart the app instead.";
             ControlError::unprocessable(detail)
         })
+    }
+
+    /// Writes down what the app runs of if it was started before generations were.
+    async fn keep_present_generation(
+        &self,
+        tx: &mut dyn WriteTx,
+        placed: &PlacedApp,
+    ) -> Result<(), ControlError> {
+        let app = &placed.app;
+        if store::get::<Generation>(tx, app.generation).await?.is_some() {
+            return Ok(());
+        }
+        let query = Query::by("app_id", app.id.to_string());
+        let processes = store::list::<Process>(tx, &query).await?.items;
+        let Some(release) = Release::of(app, &processes) else { return Ok(()) };
+        let created_at = self.ports.clock.now();
+        let (id, app_id) = (app.generation, app.id);
+        let generation = Generation { id, app_id, release, revision: None, created_at };
+        Ok(store::insert(tx, &generation).await?)
     }
 
     async fn before(
@@ -233,8 +259,8 @@ impl Control {
     ) -> Result<(), ControlError> {
         placed.app.desired = AppState::Started;
         self.run_generation(tx, &mut placed.app, generation.id).await?;
-        let web = self.web_process(tx, placed.app.id).await?;
-        let web = self.scaled(&web, scale_of(deployment.web))?;
+        let mut web = self.web_process(tx, placed.app.id).await?;
+        deployment.web.apply(&mut web);
         store::update(tx, &web).await?;
         deployment.new = Share::of(generation.id, web.instances);
         deployment.replaces.clear();
@@ -250,13 +276,7 @@ impl Control {
         mut generation: Generation,
     ) -> Result<(), ControlError> {
         let Some(web) = generation.release.processes.get_mut(WEB) else { return Ok(()) };
-        let WebOptions { memory_mib, disk_mib, log_rate_bytes_per_s, .. } = deployment.web;
-        let limits = web.limits;
-        web.limits = InstanceLimits {
-            memory_mib: memory_mib.unwrap_or(limits.memory_mib),
-            disk_mib: disk_mib.unwrap_or(limits.disk_mib),
-            log_rate_bytes_per_s: log_rate_bytes_per_s.unwrap_or(limits.log_rate_bytes_per_s),
-        };
+        web.limits = deployment.web.limits(web.limits);
         Ok(store::update(tx, &generation).await?)
     }
 
@@ -373,6 +393,19 @@ impl Control {
     }
 }
 
+/// Makes room for one more deployment of the app; those that have ended are kept for a while.
+async fn forget_oldest(tx: &mut dyn WriteTx, app: AppId) -> Result<(), ControlError> {
+    let newest_first =
+        Query::by("app_id", app.to_string()).ordered("created_at", Direction::Descending);
+    let surplus = Query { offset: DEPLOYMENTS_MAX - 1, ..newest_first };
+    for deployment in store::list::<Deployment>(tx, &surplus).await?.items {
+        if !deployment.state.is_active() {
+            store::delete::<Deployment>(tx, deployment.id).await?;
+        }
+    }
+    Ok(())
+}
+
 /// The deployments that are under way, of all apps.
 pub(crate) fn active() -> Query {
     let names = DeploymentState::ALL.iter().filter(|state| state.is_active());
@@ -396,7 +429,7 @@ fn replaced_with(previous: Deployment) -> Vec<Share> {
     shares
 }
 
-pub(crate) fn scale_of(web: WebOptions) -> Scale {
+fn scale_of(web: WebOptions) -> Scale {
     Scale {
         instances: web.instances.map(i64::from),
         memory_mib: web.memory_mib.map(i64::from),

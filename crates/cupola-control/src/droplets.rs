@@ -9,13 +9,14 @@ use cupola_domain::{
     ids::{AppId, DropletId},
     instances::Instance,
     jobs::Job,
+    tasks::Task,
 };
 use cupola_ports::store::{self, Page, Query, ReadTx};
 use serde_json::json;
 
 use crate::{
     Control, ControlError, ListRequest, apps::PlacedApp, caller::Caller, deployments::active,
-    jobs::JobInput, orgs::MetadataChange, scope::Owners,
+    jobs::JobInput, orgs::MetadataChange, scope::Owners, tasks::unfinished,
 };
 
 /// A droplet, and whether the caller may see the commands in it.
@@ -88,7 +89,7 @@ impl Control {
         if self.runs(&mut *tx, &placed.app, id).await? {
             let name = &placed.app.name;
             let detail = format!(
-                "Droplet is the current droplet of app '{name}', or instances run of it. Assign \
+                "Droplet is the current droplet of app '{name}', or instances or tasks run of it. Assign \
                  another one and restart the app first."
             );
             return Err(ControlError::Unprocessable(detail));
@@ -133,15 +134,19 @@ impl Control {
         let mut generations = vec![app.generation];
         let instances = store::list::<Instance>(tx, &of_app).await?.items;
         generations.extend(instances.iter().map(|row| row.generation));
-        for deployment in store::list::<Deployment>(tx, &active()).await?.items {
-            if deployment.app_id == app.id {
-                generations.extend(deployment.shares().map(|share| share.generation));
-            }
+        let active = active().and_by("app_id", app.id.to_string());
+        let mut droplets = vec![app.current_droplet];
+        for deployment in store::list::<Deployment>(tx, &active).await?.items {
+            generations.extend(deployment.shares().map(|share| share.generation));
+            droplets.push(deployment.before.droplet);
         }
+        let tasks = unfinished().and_by("app_id", app.id.to_string());
+        let tasks = store::list::<Task>(tx, &tasks).await?.items;
+        droplets.extend(tasks.iter().map(|task| Some(task.droplet)));
         let all = store::list::<Generation>(tx, &of_app).await?.items;
         let runs =
             |one: &Generation| one.release.droplet == droplet && generations.contains(&one.id);
-        Ok(app.current_droplet == Some(droplet) || all.iter().any(runs))
+        Ok(droplets.contains(&Some(droplet)) || all.iter().any(runs))
     }
 
     async fn readable_droplet(

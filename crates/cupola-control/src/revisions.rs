@@ -8,7 +8,7 @@ use cupola_domain::{
     droplets::Droplet,
     generations::{Generation, Release},
     ids::{AppId, GenerationId, RevisionId},
-    instances::Instance,
+    instances::{Instance, InstanceState},
     orgs::Metadata,
     processes::{Process, WEB},
     revisions::{Revision, differences},
@@ -40,6 +40,9 @@ pub(crate) enum Origin<'a> {
     Settings,
     Rollback(&'a Revision),
 }
+
+/// Kept per app, as upstream does.
+const REVISIONS_MAX: i64 = 100;
 
 impl Control {
     pub async fn revision(
@@ -101,6 +104,7 @@ impl Control {
         let running = instances
             .iter()
             .filter(|row| web.as_ref().is_none_or(|web| row.process_id == web.id))
+            .filter(|row| !matches!(row.state, InstanceState::Draining | InstanceState::Stopping))
             .map(|row| row.generation);
         let running = Query::all().and(Condition::In("id", distinct(running)));
         let generations = store::list::<Generation>(&mut *tx, &running).await?.items;
@@ -159,6 +163,11 @@ impl Control {
         let release = Release::of(app, &processes).ok_or_else(|| {
             ControlError::unprocessable("Assign a droplet before starting this app.")
         })?;
+        if store::get::<Droplet>(tx, release.droplet).await?.is_none() {
+            let detail =
+                "The current droplet of this app is gone. Assign another one, or push again.";
+            return Err(ControlError::unprocessable(detail));
+        }
         let revision = self.revise(tx, caller, placed, &release, origin).await?;
         let generation = Generation {
             id: GenerationId::random(),
@@ -216,6 +225,9 @@ impl Control {
             updated_at: now,
         };
         store::insert(tx, &revision).await?;
+        let too_old = Condition::Less("version", i64::from(revision.version) - REVISIONS_MAX + 1);
+        let of_app = Condition::In("app_id", vec![app.id.to_string().into()]);
+        tx.delete_rows(<Revision as store::Noun>::TABLE, &[of_app, too_old]).await?;
         let data = json!({
             "revision_guid": revision.id.to_string(),
             "revision_version": revision.version,

@@ -43,6 +43,8 @@ pub struct ShownTask {
 
 /// An app may have so many tasks that have not ended.
 const UNFINISHED_MAX: usize = 50;
+/// Tasks that have ended are kept per app.
+const TASKS_MAX: i64 = 100;
 /// Bytes, as upstream.
 const COMMAND_BYTES_MAX: usize = 4096;
 
@@ -80,6 +82,10 @@ impl Control {
         };
         check_name(&task.name)?;
         store::insert(&mut *tx, &task).await?;
+        let too_old = Condition::Less("sequence", i64::from(sequence) - TASKS_MAX + 1);
+        let of_app = Condition::In("app_id", vec![new.app.to_string().into()]);
+        let ended = Condition::In("state", vec!["SUCCEEDED".into(), "FAILED".into()]);
+        tx.delete_rows(<Task as store::Noun>::TABLE, &[of_app, too_old, ended]).await?;
         let request = json!({
             "name": task.name,
             "command": "[PRIVATE DATA HIDDEN]",
@@ -166,7 +172,6 @@ impl Control {
         }
     }
 
-    /// Tasks in lists show their commands to nobody, as upstream's do of all apps.
     pub async fn list_tasks(
         &self,
         caller: &Caller,

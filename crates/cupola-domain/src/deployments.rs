@@ -10,6 +10,7 @@ use crate::{
     generations::Share,
     ids::{AppId, DeploymentId, DropletId, GenerationId, RevisionId},
     orgs::Metadata,
+    processes::{InstanceLimits, Process},
     time::Timestamp,
 };
 
@@ -90,6 +91,22 @@ pub struct WebOptions {
     pub memory_mib: Option<u32>,
     pub disk_mib: Option<u32>,
     pub log_rate_bytes_per_s: Option<i64>,
+}
+
+impl WebOptions {
+    /// These limits with what is asked for.
+    pub fn limits(self, limits: InstanceLimits) -> InstanceLimits {
+        InstanceLimits {
+            memory_mib: self.memory_mib.unwrap_or(limits.memory_mib),
+            disk_mib: self.disk_mib.unwrap_or(limits.disk_mib),
+            log_rate_bytes_per_s: self.log_rate_bytes_per_s.unwrap_or(limits.log_rate_bytes_per_s),
+        }
+    }
+
+    pub fn apply(self, process: &mut Process) {
+        process.instances = self.instances.unwrap_or(process.instances);
+        process.limits = self.limits(process.limits);
+    }
 }
 
 /// What the app had before, for the case that the deployment is cancelled.

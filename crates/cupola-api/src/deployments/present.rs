@@ -37,11 +37,9 @@ pub(super) fn deployment(api: &Api, deployment: &Deployment) -> deployments::Dep
         previous_droplet: PreviousDroplet {
             guid: deployment.before.droplet.map(|id| id.to_string()),
         },
-        // The `web` process keeps its guid, which is the app's.
-        new_processes: vec![NewProcess {
-            guid: deployment.app_id.to_string(),
-            kind: WEB.to_owned(),
-        }],
+        // The `web` process keeps its guid, under which old and new instances are told. Under this
+        // one only the new ones are, for clients that wait for the first of them.
+        new_processes: vec![NewProcess { guid: deployment.id.to_string(), kind: WEB.to_owned() }],
         revision: deployment
             .revision
             .map(|(id, version)| RevisionRef { guid: id.to_string(), version }),

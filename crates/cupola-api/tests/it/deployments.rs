@@ -207,6 +207,63 @@ async fn newer_deployment_takes_the_place_of_the_one_that_is_under_way() {
 }
 
 #[tokio::test]
+async fn cancelled_second_deployment_goes_back_to_what_ran_before_both() {
+    let (platform, app) = running(1).await;
+    let admin = platform.as_admin().await;
+    let before = routed(&platform, |ids| ids.len() == 1).await;
+    let current = format!("/v3/apps/{app}/relationships/current_droplet");
+    let old = admin.get(&current).await;
+    let canary = |droplet| json!({ "strategy": "canary", "droplet": { "guid": droplet } });
+    let first = deploy(&admin, &app, canary(staged(&admin, &app).await.1)).await;
+    assert_eq!(reason(&settled(&admin, &first).await), "PAUSED");
+    let second = deploy(&admin, &app, canary(staged(&admin, &app).await.1)).await;
+    assert_eq!(reason(&settled(&admin, &second).await), "PAUSED");
+
+    let path = format!("/v3/deployments/{}", second.guid());
+    admin.post(&format!("{path}/actions/cancel"), json!({})).await.expect(200);
+
+    assert_eq!(reason(&admin.get(&path).await), "CANCELED");
+    assert_eq!(admin.get(&current).await.body["data"], old.body["data"]);
+    routed(&platform, |ids| *ids == *before).await;
+}
+
+#[tokio::test]
+async fn client_that_waits_for_the_first_new_instance_is_told_of_new_ones_only() {
+    let (platform, app) = running(2).await;
+    let admin = platform.as_admin().await;
+    platform.cells.let_start_slowly(web(&app));
+    let created = deploy(&admin, &app, json!({})).await;
+    let new = created.expect(201)["new_processes"][0]["guid"].as_str().unwrap().to_owned();
+    let stats = format!("/v3/processes/{new}/stats");
+    let mut desired = platform.cells.watch_desired();
+    desired.wait_for(|desired| desired.len() == 3).await.unwrap();
+
+    let (told, ()) = tokio::join!(admin.get(&stats), async {
+        platform.cells.let_run(web(&app));
+    });
+
+    let states: Vec<&Value> =
+        told.expect(200)["resources"].as_array().unwrap().iter().map(|one| &one["state"]).collect();
+    assert_eq!(states[0], "RUNNING");
+    assert_eq!(reason(&settled(&admin, &created).await), "DEPLOYED");
+}
+
+#[tokio::test]
+async fn droplet_that_something_runs_of_or_may_go_back_to_is_not_deleted() {
+    let (platform, app) = running(1).await;
+    let admin = platform.as_admin().await;
+    let current = format!("/v3/apps/{app}/relationships/current_droplet");
+    let old = admin.get(&current).await.expect(200)["data"]["guid"].as_str().unwrap().to_owned();
+    let new = staged(&admin, &app).await.1;
+    let body = json!({ "strategy": "canary", "droplet": { "guid": new } });
+    settled(&admin, &deploy(&admin, &app, body).await).await;
+
+    let refused = admin.delete(&format!("/v3/droplets/{old}")).await;
+
+    assert!(refused.detail(422).contains("instances or tasks run of it"), "{}", refused.text());
+}
+
+#[tokio::test]
 async fn restart_and_stop_end_a_deployment() {
     let (platform, app) = running(1).await;
     let admin = platform.as_admin().await;

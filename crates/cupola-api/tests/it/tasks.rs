@@ -74,7 +74,9 @@ async fn failed_task_says_why_and_is_not_run_again() {
     let list =
         admin.get(&format!("/v3/apps/{app}/tasks?sequence_ids=2&states=RUNNING,PENDING")).await;
     assert_eq!(list.expect(200)["resources"][0]["guid"], next);
-    assert_eq!(list.body["resources"][0]["command"], Value::Null);
+    assert_eq!(list.body["resources"][0]["command"], "true");
+    let all = admin.get("/v3/tasks").await;
+    assert_eq!(all.expect(200)["resources"][0]["command"], Value::Null);
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use cupola_domain::{
 };
 use cupola_ports::store::{self, Query, WriteTx};
 
-use super::{about, active, scale_of};
+use super::{about, active};
 use crate::{Control, ControlError, apps::PlacedApp};
 
 impl Control {
@@ -65,8 +65,9 @@ impl Control {
     ) -> Result<(), ControlError> {
         self.run_generation(tx, app, deployment.new.generation).await?;
         let query = Query::by("app_id", app.id.to_string()).and_by("kind", WEB);
-        if let Some(web) = store::first::<Process>(tx, &query).await? {
-            let web = self.scaled(&web, scale_of(deployment.web))?;
+        if let Some(mut web) = store::first::<Process>(tx, &query).await? {
+            // Within the platform's bounds when it was asked for; they may have changed since.
+            deployment.web.apply(&mut web);
             store::update(tx, &web).await?;
         }
         self.update_app_row(tx, app).await

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use cupola_domain::{
+    access::Access,
     apps::{App, AppState},
     deployments::Deployment,
     ids::{AppId, GenerationId, InstanceId, ProcessId},
@@ -12,7 +13,7 @@ use cupola_domain::{
 };
 use cupola_ports::{
     cells::{ActualInstance, Phase, Usage},
-    store::{self, Condition, Query},
+    store::{self, Condition, Query, ReadTx},
 };
 use serde_json::json;
 
@@ -87,6 +88,13 @@ impl Control {
         loop {
             let mut tx = self.read().await?;
             let access = self.access(&mut *tx, caller).await?;
+            if let Some(stats) = self.stats_of_deployment(&mut *tx, &access, &process).await? {
+                drop(tx);
+                if is_settled(&stats.1) || !hold.changed().await {
+                    return Ok(self.observed(stats.0, stats.1).await);
+                }
+                continue;
+            }
             let (placed, process) = self.readable_process(&mut *tx, &access, &process).await?;
             let query = Query::by("process_id", process.id.to_string());
             let rows = store::list::<Instance>(&mut *tx, &query).await?.items;
@@ -99,6 +107,26 @@ impl Control {
                 return Ok(self.observed(process, instances).await);
             }
         }
+    }
+
+    /// A deployment is named where clients ask for its new process: its new instances are told.
+    async fn stats_of_deployment(
+        &self,
+        tx: &mut (impl ReadTx + ?Sized),
+        access: &Access,
+        process: &ProcessRef,
+    ) -> Result<Option<(Process, Vec<InstanceStats>)>, ControlError> {
+        let ProcessRef::Id(id) = process else { return Ok(None) };
+        let Some(deployment) = store::get::<Deployment>(tx, id).await? else { return Ok(None) };
+        let web = ProcessRef::Of(deployment.app_id, WEB.to_owned());
+        let (_, mut process) = self.readable_process(tx, access, &web).await?;
+        let query = Query::by("process_id", process.id.to_string());
+        let rows = store::list::<Instance>(tx, &query).await?.items;
+        let new = u32::try_from(deployment.new.indices.len()).unwrap_or(u32::MAX);
+        // The first one is about to come.
+        process.instances = new.max(process.instances.min(1));
+        let instances = of_process(&process, &[deployment.new.generation], &rows);
+        Ok(Some((process, instances)))
     }
 
     /// As `process_stats`, at once and without usage, for many processes.
@@ -156,7 +184,15 @@ impl Control {
         let index = index.ok_or(ControlError::NotFound { noun: "Instance" })?;
         let query = Query::by("process_id", process.id.to_string());
         let rows = store::list::<Instance>(&mut *tx, &query).await?.items;
-        for mut row in rows.into_iter().filter(|row| row.index == index) {
+        let of_app = active().and_by("app_id", placed.app.id.to_string());
+        let deployment = store::first::<Deployment>(&mut *tx, &of_app).await?;
+        // Of two versions with this index the one that stats show.
+        let wanted = wanted(&placed.app, &process, deployment.as_ref());
+        let is_shown = |row: &&Instance| row.index == index && !is_leaving(row.state);
+        let shown = wanted
+            .iter()
+            .find_map(|id| rows.iter().filter(is_shown).find(|row| row.generation == *id));
+        if let Some(mut row) = shown.cloned() {
             match row.state {
                 InstanceState::Starting | InstanceState::Running => {
                     row.state = InstanceState::Draining;

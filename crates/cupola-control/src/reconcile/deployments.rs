@@ -39,15 +39,22 @@ pub(super) async fn pass(
     if moved.is_empty() {
         return Ok(false);
     }
-    let mut tx = write(control, lease).await?;
     for (seen, next) in moved {
+        let mut tx = write(control, lease).await?;
         // A user may have changed it meanwhile; the next pass looks at what it is then.
         let now = store::get::<Deployment>(&mut *tx, seen.id).await?;
-        if now.as_ref() == Some(seen) {
-            carry_out(control, &mut *tx, seen, next).await?;
+        if now.as_ref() != Some(seen) {
+            continue;
+        }
+        // One that cannot be moved on must not keep the pass from all other apps.
+        match carry_out(control, &mut *tx, seen, next).await {
+            Ok(()) => tx.commit().await?,
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(error, deployment.id = %seen.id, "cannot move a deployment on");
+            }
         }
     }
-    tx.commit().await?;
     Ok(true)
 }
 
@@ -68,8 +75,22 @@ fn next(
         .filter(|row| row.generation == deployment.new.generation)
         .find_map(|row| failure(row));
     let mut next = deployment.clone();
+    if let Some(failing) = rows.iter().find_map(|row| failing(deployment, actual, row)) {
+        next.error = Some(failing);
+    }
     advance(&mut next, process.instances, &Sight { is_ready: &is_ready, failure });
     next
+}
+
+/// The last failed check of a new instance that runs and is not ready.
+fn failing(deployment: &Deployment, actual: &ActualState, row: &Instance) -> Option<String> {
+    if row.generation != deployment.new.generation {
+        return None;
+    }
+    match &actual.instances.get(&row.id)?.phase {
+        Phase::Running { ready: false, failing } => failing.clone(),
+        _ => None,
+    }
 }
 
 fn is_routable(actual: &ActualState, row: &Instance) -> bool {
@@ -96,8 +117,12 @@ async fn carry_out(
 ) -> Result<(), ControlError> {
     let now = control.ports.clock.now();
     next.updated_at = now;
-    if next.new.indices != seen.new.indices || next.state != seen.state {
-        next.healthy_at = Some(now).filter(|_| !seen.new.indices.is_empty()).or(seen.healthy_at);
+    // New instances come only when those before them are healthy.
+    let grew = next.new.indices.len() > seen.new.indices.len() && !seen.new.indices.is_empty();
+    let arrived = matches!(next.state, DeploymentState::Paused | DeploymentState::Deployed);
+    if seen.state == DeploymentState::Deploying && (grew || arrived) {
+        next.healthy_at = Some(now);
+        next.error = None;
     }
     if next.state != seen.state {
         next.state_changed_at = now;

@@ -71,6 +71,7 @@ impl Wakers {
 #[derive(Default)]
 struct Memory {
     specs: HashMap<InstanceId, DesiredInstance>,
+    tasks: HashMap<InstanceId, DesiredInstance>,
     draining: HashMap<InstanceId, Draining>,
     routes: routes::Memory,
     has_begun: bool,
@@ -132,7 +133,7 @@ async fn pass(
     remember_draining(control, memory, &state, (lease.epoch, version));
     let (mut desired, unstartable) = specs(control, memory, &state).await?;
     give_up(control, lease, &mut state, &actual, &unstartable).await?;
-    desired.extend(tasks::pass(control, lease, &actual).await?);
+    desired.extend(tasks::pass(control, lease, &mut memory.tasks, &actual).await?);
     control.ports.cells.apply(desired).await.map_err(|source| ControlError::Outside {
         action: "applying the desired instances",
         source: Box::new(source),

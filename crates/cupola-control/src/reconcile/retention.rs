@@ -17,7 +17,6 @@ use cupola_domain::{
     instances::{Exit, Instance},
     jobs::Job,
     packages::{Package, PackageState},
-    revisions::Revision,
     tasks::Task,
     time::Timestamp,
 };
@@ -34,9 +33,6 @@ const DROPLETS_MAX: usize = 5;
 const PACKAGES_MAX: usize = 5;
 const BUILDS_MAX: usize = 100;
 const EXITS_MAX: usize = 50;
-const REVISIONS_MAX: usize = 100;
-const DEPLOYMENTS_MAX: usize = 100;
-const TASKS_MAX: usize = 100;
 
 /// Runs until it is dropped.
 pub(super) async fn run(control: Control, lease: Lease) {
@@ -83,10 +79,6 @@ async fn trim_apps(tx: &mut dyn WriteTx) -> Result<Vec<LayerDigest>, ControlErro
         run.contains(&d.id) || current.get(&d.app_id).copied().flatten() == Some(d.id)
     };
     let droplets = trim::<Droplet>(tx, DROPLETS_MAX, |d| d.app_id, is_used).await?;
-    trim::<Revision>(tx, REVISIONS_MAX, |r| r.app_id, |_| false).await?;
-    trim::<Task>(tx, TASKS_MAX, |t| t.app_id, |task| !task.state.has_ended()).await?;
-    let is_active = |deployment: &Deployment| deployment.state.is_active();
-    trim::<Deployment>(tx, DEPLOYMENTS_MAX, |d| d.app_id, is_active).await?;
     let staging = store::list::<Build>(tx, &Query::by("state", "STAGING")).await?.items;
     let in_use: HashSet<PackageId> = droplets
         .iter()
@@ -129,7 +121,8 @@ async fn trim_generations(
     if !surplus.is_empty() {
         tx.delete_rows(Generation::TABLE, &[Condition::In("id", surplus)]).await?;
     }
-    Ok(kept.into_iter().map(|generation| generation.release.droplet).collect())
+    let before = deployments.iter().filter_map(|deployment| deployment.before.droplet);
+    Ok(kept.into_iter().map(|generation| generation.release.droplet).chain(before).collect())
 }
 
 /// Removes all but the newest `max` rows of each app, except those to keep; returns what is left.

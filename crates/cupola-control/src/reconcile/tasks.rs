@@ -4,7 +4,10 @@
 //!
 //! Invariant: a task that was seen running is never started a second time.
 
+use std::collections::{HashMap, HashSet};
+
 use cupola_domain::{
+    ids::InstanceId,
     instances::ExitCause,
     tasks::{Task, TaskState},
 };
@@ -20,18 +23,28 @@ use crate::{Control, ControlError, launch_spec, tasks::unfinished};
 pub(super) async fn pass(
     control: &Control,
     lease: &Lease,
+    specs: &mut HashMap<InstanceId, DesiredInstance>,
     actual: &ActualState,
 ) -> Result<Vec<DesiredInstance>, ControlError> {
     let mut tx = control.read().await?;
     let tasks = store::list::<Task>(&mut *tx, &unfinished()).await?.items;
     drop(tx);
     let mut desired = Vec::with_capacity(tasks.len());
+    let is_known: HashSet<InstanceId> = tasks.iter().map(Task::instance).collect();
+    specs.retain(|id, _| is_known.contains(id));
     for task in tasks {
         let phase = actual.instances.get(&task.instance()).map(|instance| &instance.phase);
         let mut next = next(&task.state, phase);
         if matches!(next, TaskState::Pending | TaskState::Running) {
-            match launch_spec::read_desired_task(control, &task).await? {
-                Some(spec) => desired.push(spec),
+            let spec = match specs.get(&task.instance()) {
+                Some(spec) => Some(spec.clone()),
+                None => launch_spec::read_desired_task(control, &task).await?,
+            };
+            match spec {
+                Some(spec) => {
+                    specs.insert(spec.id, spec.clone());
+                    desired.push(spec);
+                }
                 None => next = failed("its app or its droplet is gone"),
             }
         }

@@ -39,10 +39,8 @@ pub fn advance(deployment: &mut Deployment, present: u32, sight: &Sight<'_>) {
             None => deploy(deployment, present, sight),
         },
         DeploymentState::Canceling => cancel(deployment, present, sight),
-        DeploymentState::Paused
-        | DeploymentState::Deployed
-        | DeploymentState::Canceled
-        | DeploymentState::Superseded => {}
+        DeploymentState::Paused => stay(deployment, present, sight),
+        DeploymentState::Deployed | DeploymentState::Canceled | DeploymentState::Superseded => {}
     }
 }
 
@@ -55,13 +53,34 @@ fn deploy(deployment: &mut Deployment, present: usize, sight: &Sight<'_>) {
         grow(&mut deployment.new, next.min(goal.new));
     }
 
-    let mut old: Vec<&mut Share> = deployment.replaces.iter_mut().collect();
-    shrink(&mut old, goal.old(ready), sight);
-
+    shrink_old(deployment, goal.old(ready), sight);
     if ready >= goal.new {
         deployment.state =
             if goal.is_last { DeploymentState::Deployed } else { DeploymentState::Paused };
     }
+}
+
+/// Follows a scale during a pause: the new ones stay as many, and the old ones make up the rest.
+fn stay(deployment: &mut Deployment, present: usize, sight: &Sight<'_>) {
+    let goal = Goal::of(deployment, present);
+    if goal.beside == 0 {
+        grow(&mut deployment.new, goal.new);
+    }
+    deployment.new.indices.retain(|index| (*index as usize) < present.max(goal.new));
+    let new = deployment.new.indices.len();
+    shrink_old(deployment, goal.old(sight.ready(&deployment.new)), sight);
+    let old: usize = deployment.replaces.iter().map(|share| share.indices.len()).sum();
+    if goal.beside > 0
+        && let Some(oldest) = deployment.replaces.first_mut()
+    {
+        let missing = goal.old(new).min(present).saturating_sub(old);
+        grow(oldest, oldest.indices.len() + missing);
+    }
+}
+
+fn shrink_old(deployment: &mut Deployment, keep: usize, sight: &Sight<'_>) {
+    let mut old: Vec<&mut Share> = deployment.replaces.iter_mut().collect();
+    shrink(&mut old, keep, sight);
 }
 
 /// The instances at the end of the present step.

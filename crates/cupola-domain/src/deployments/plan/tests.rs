@@ -145,6 +145,23 @@ fn continued_canary_goes_on_to_the_end() {
 }
 
 #[test]
+fn process_that_is_scaled_beside_a_paused_canary_follows() {
+    let mut paused = deployment(canary([25]), 4, 4);
+    settle(&mut paused, 4);
+    let before = counts(&paused);
+
+    settle(&mut paused, 10);
+    let more = counts(&paused);
+    settle(&mut paused, 2);
+    let fewer = counts(&paused);
+    settle(&mut paused, 0);
+
+    assert_eq!((before, more, fewer), ((1, 4), (1, 10), (1, 2)));
+    assert_eq!(counts(&paused), (0, 0));
+    assert_eq!(paused.state, DeploymentState::Paused);
+}
+
+#[test]
 fn cancelled_deployment_brings_the_old_back_as_carefully() {
     let mut rolling = deployment(Strategy::Rolling, 1, 3);
     rolling.new.indices = BTreeSet::from([0, 1]);
