@@ -12,6 +12,7 @@ mod instances;
 mod retention;
 mod routes;
 mod staging;
+mod state;
 mod tasks;
 
 use std::{future::Future, time::Duration};

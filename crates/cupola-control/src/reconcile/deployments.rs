@@ -18,7 +18,7 @@ use cupola_ports::{
     store::{self, Lease, WriteTx},
 };
 
-use super::{instances::State, write};
+use super::{state::State, write};
 use crate::{Control, ControlError, caller::Caller};
 
 /// Moves every deployment on by as many steps as are due, and says whether any moved.
