@@ -5,13 +5,14 @@ mod present;
 use axum::{
     Json, Router,
     extract::State,
+    http::StatusCode,
     response::{IntoResponse, Response},
     routing::get,
 };
-use cupola_control::{Owners, caller::Caller, droplets::ShownDroplet};
+use cupola_control::{ControlError, Owners, caller::Caller, droplets::ShownDroplet};
 use cupola_domain::ids::{AppId, DropletId, PackageId};
 use cupola_ports::store::Direction;
-use cupola_wire::packages::UpdateMetadata;
+use cupola_wire::{droplets::CreateDroplet, packages::UpdateMetadata};
 
 use crate::{
     Api,
@@ -24,7 +25,7 @@ use crate::{
 
 pub(crate) fn routes() -> Router<Api> {
     Router::new()
-        .route("/v3/droplets", get(list))
+        .route("/v3/droplets", get(list).post(create))
         .route("/v3/apps/{guid}/droplets", get(list_of_app))
         .route("/v3/apps/{guid}/droplets/current", get(current))
         .route("/v3/droplets/{guid}", get(show).patch(update).delete(delete))
@@ -86,6 +87,32 @@ async fn page(
         present::droplet(api, &ShownDroplet { droplet, shows_commands: false }, "IN LISTS")
     };
     Ok(Json(presenter.present(api, page, present)).into_response())
+}
+
+/// With `source_guid` a copy, for an app of the same or another space.
+async fn create(
+    State(api): State<Api>,
+    Authenticated(caller): Authenticated,
+    mut query: ListQuery,
+    Body(body): Body<CreateDroplet>,
+) -> Result<Response, ApiFailure> {
+    let app = body.relationships.app.data.and_then(|app| app.guid.parse().ok());
+    let app: AppId = app.ok_or_else(|| {
+        let detail = "App is invalid. Ensure it exists and you have access to it.";
+        ControlError::unprocessable(detail)
+    })?;
+    let source = query.take("source_guid");
+    let id = source.as_deref().and_then(|guid| guid.parse().ok());
+    let copied = api.control.copy_droplet(&caller, app, id).await;
+    let droplet = copied.map_err(|error| match error {
+        ControlError::Unprocessable(_) if source.is_none() => ControlError::unprocessable(
+            "This platform takes no uploaded droplets yet. Push the source, or copy a droplet \
+             with `source_guid`.",
+        ),
+        other => other,
+    })?;
+    let shown = ShownDroplet { droplet, shows_commands: true };
+    Ok((StatusCode::CREATED, Json(present::droplet(&api, &shown, ""))).into_response())
 }
 
 async fn show(

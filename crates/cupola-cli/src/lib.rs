@@ -20,6 +20,7 @@ mod logout;
 mod logs;
 mod map_route;
 mod output;
+mod promote;
 mod push;
 mod revisions;
 mod routes;
@@ -70,6 +71,8 @@ pub enum Verb {
     Restart(lifecycle::RestartArguments),
     /// List what an app ran, and can be rolled back to
     Revisions(revisions::Arguments),
+    /// Run in another space what runs in this one, unchanged
+    Promote(promote::Arguments),
     /// Go back to code, environment and commands of an earlier revision
     Rollback(deploy::Arguments),
     /// Delete an app with its routes
@@ -116,6 +119,7 @@ async fn perform(verb: Verb, command: &dyn Fn() -> clap::Command) -> anyhow::Res
         Verb::Stop(arguments) => lifecycle::run("stop", arguments).await,
         Verb::Restart(arguments) => lifecycle::restart(arguments).await,
         Verb::Revisions(arguments) => revisions::run(arguments).await,
+        Verb::Promote(arguments) => promote::run(arguments).await,
         Verb::Rollback(arguments) => deploy::rollback(arguments).await,
         Verb::Delete(arguments) => delete::run(arguments).await,
         Verb::Routes(arguments) => routes::run(arguments).await,

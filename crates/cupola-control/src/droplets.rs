@@ -9,6 +9,7 @@ use cupola_domain::{
     ids::{AppId, DropletId},
     instances::Instance,
     jobs::Job,
+    orgs::Metadata,
     tasks::Task,
 };
 use cupola_ports::store::{self, Page, Query, ReadTx};
@@ -58,6 +59,51 @@ impl Control {
         let access = self.access(&mut *tx, caller).await?;
         let visible = self.of_apps(&mut *tx, &access, owners).await?;
         Ok(store::list(&mut *tx, &request.query(visible)).await?)
+    }
+
+    /// A droplet with the content of another one, of the same or another app: the same layers by
+    /// digest. None is one whose id cannot be read.
+    pub async fn copy_droplet(
+        &self,
+        caller: &Caller,
+        app: AppId,
+        source: Option<DropletId>,
+    ) -> Result<Droplet, ControlError> {
+        let mut tx = self.write().await?;
+        let access = self.access(&mut *tx, caller).await?;
+        let placed = self.app_of_new(&mut *tx, &access, app).await?;
+        let refused = || {
+            let detail = "Unable to copy droplet. Ensure the source droplet exists and you have \
+                          access to it.";
+            ControlError::unprocessable(detail)
+        };
+        let source = source.ok_or_else(refused)?;
+        let source = self.readable_droplet(&mut *tx, &access, source).await;
+        let (from, source) = source.map_err(|error| match error {
+            ControlError::NotFound { .. } => refused(),
+            other => other,
+        })?;
+        // Whoever has the copy reads the code and the commands.
+        from.may_read_secrets(&access)?;
+        let now = self.ports.clock.now();
+        let droplet = Droplet {
+            id: DropletId::random(),
+            app_id: app,
+            package_id: source.package_id.filter(|_| source.app_id == app),
+            contents: source.contents,
+            metadata: Metadata::default(),
+            created_at: now,
+            updated_at: now,
+        };
+        store::insert(&mut *tx, &droplet).await?;
+        let data = json!({
+            "droplet_guid": droplet.id.to_string(),
+            "request": { "source_guid": source.id.to_string() },
+        });
+        let event = placed.event("audit.app.droplet.create", data);
+        self.record(&mut *tx, caller.party(), event).await?;
+        tx.commit().await?;
+        Ok(droplet)
     }
 
     pub async fn update_droplet(

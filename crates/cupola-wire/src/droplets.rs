@@ -39,6 +39,12 @@ pub struct DropletBuildpack {
     pub version: Option<String>,
 }
 
+/// A copy of a droplet that the query names.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CreateDroplet {
+    pub relationships: DropletRelationships,
+}
+
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct DropletRelationships {
     pub app: ToOne,

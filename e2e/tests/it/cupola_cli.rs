@@ -40,6 +40,7 @@ fn an_app_lives_its_life_by_cupola_alone() {
     rolled.says("hello runs revision");
     cupola.ok(&["rollback", "hello", "--to", "1"]).says("hello runs revision 1 again");
     cupola.fails(&["rollback", "hello", "--to", "77"]).says("there is no revision 77");
+    promote(&platform, &cupola);
     cupola.ok(&["scale", "hello", "--instances", "2"]).says("2 instances");
     cupola.ok(&["map-route", "hello", "other.apps.localhost"]);
     cupola.ok(&["map-route", "hello", "third.apps.localhost/deep"]);
@@ -56,6 +57,24 @@ fn an_app_lives_its_life_by_cupola_alone() {
     cupola.fails(&["delete", "hello"]).says("--yes");
     cupola.ok(&["delete", "hello", "--yes"]);
     platform.wait_for_status("hello", 404);
+}
+
+/// The same droplet in another space, with that one's own variables.
+fn promote(platform: &Platform, cupola: &crate::cli::Cli) {
+    let cf = platform.cf_admin();
+    cf.ok(&["create-space", "production"]);
+    let ran = cupola.fails(&["promote", "hello", "--from", "dev", "--to", "production"]);
+    ran.says("there is no app `hello` in `production`");
+    cf.ok(&["target", "-s", "production"]);
+    cf.ok(&["create-app", "hello"]);
+    cf.ok(&["set-env", "hello", "COLOUR", "green"]);
+    cf.ok(&["map-route", "hello", "apps.localhost", "--hostname", "live"]);
+    let promoted = cupola.ok(&["promote", "hello", "--from", "dev", "--to", "production"]);
+    promoted.says("sha256:").says("hello runs in production what runs in dev");
+    assert!(platform.get("live", "/env").body.contains("COLOUR=green"));
+    cupola.ok(&["promote", "hello", "--from", "dev", "--to", "production"]);
+    cf.ok(&["delete", "hello", "-f", "-r"]);
+    cf.ok(&["target", "-s", "dev"]);
 }
 
 #[test]

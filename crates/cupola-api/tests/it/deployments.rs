@@ -264,6 +264,28 @@ async fn droplet_that_something_runs_of_or_may_go_back_to_is_not_deleted() {
 }
 
 #[tokio::test]
+async fn droplet_is_copied_for_another_app_with_the_same_digest() {
+    let (platform, app) = running(1).await;
+    let admin = platform.as_admin().await;
+    let space = to(&platform.space.to_string());
+    let body = json!({ "name": "other", "relationships": { "space": space } });
+    let other = admin.post("/v3/apps", body).await.guid();
+    let source = admin.get(&format!("/v3/apps/{app}/droplets/current")).await;
+    source.expect(200);
+    let body = json!({ "relationships": { "app": to(&other) } });
+
+    let copy =
+        admin.post(&format!("/v3/droplets?source_guid={}", source.guid()), body.clone()).await;
+    let upload = admin.post("/v3/droplets", body.clone()).await;
+    let unknown = admin.post("/v3/droplets?source_guid=none", body).await;
+
+    assert_eq!(copy.expect(201)["checksum"], source.body["checksum"]);
+    assert_eq!(copy.body["relationships"]["app"], to(&other));
+    assert!(upload.detail(422).starts_with("This platform takes no uploaded droplets yet."));
+    assert!(unknown.detail(422).starts_with("Unable to copy droplet."), "{}", unknown.text());
+}
+
+#[tokio::test]
 async fn restart_and_stop_end_a_deployment() {
     let (platform, app) = running(1).await;
     let admin = platform.as_admin().await;

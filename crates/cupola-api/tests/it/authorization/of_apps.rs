@@ -73,6 +73,7 @@ pub(super) const OPERATIONS: &[(&str, &str, Gets, Gets)] = &[
     ("GET", "/v3/builds/{guid}", Missing, Ok),
     ("PATCH", "/v3/builds/{guid}", Missing, Forbidden),
     ("GET", "/v3/droplets", EmptyList, Ok),
+    ("POST", "/v3/droplets", Invalid, Forbidden),
     ("GET", "/v3/droplets/{guid}", Missing, Ok),
     ("PATCH", "/v3/droplets/{guid}", Missing, Forbidden),
     ("DELETE", "/v3/droplets/{guid}", Missing, Forbidden),
@@ -207,6 +208,7 @@ impl AppFixture {
                 json!({ "type": "bits", "relationships": { "app": to(&self.app) } })
             }
             ("POST", "/v3/builds") => json!({ "package": { "guid": self.package } }),
+            ("POST", "/v3/droplets") => json!({ "relationships": { "app": to(&self.app) } }),
             ("POST", "/v3/deployments") => json!({ "relationships": { "app": to(&self.app) } }),
             ("POST", "/v3/apps/{guid}/tasks") => json!({ "command": "true" }),
             ("POST", "/v3/domains") => json!({ "name": "other.example" }),
