@@ -139,7 +139,9 @@ fn method(what: &str, bare: &Bare) -> String {
          `app.js`. From the start of the CLI (logged in) to the first 200 through the router that has the new text, \
          asked for every 2 ms. npm: `npm ci --omit=dev` of the sample with an empty cache, in turns with the pushes, on \
          the host, from the same registry: {} (n={}). Boot: from the start of `node server.js` on the host to its first \
-         200: {} (n={}).",
+         200: {} (n={}). After it has sent a file, `cf` sleeps for 1 s to let its progress bar be seen \
+         (upstream: cli, util/progressbar); that second is in its rows, and why they are longer than those of `cupola`. \
+         The platform tells of no file below 64 KiB that it has it, as Cloud Foundry does, so that every push sends one.",
         told(&bare.npm),
         bare.npm.n(),
         told(&bare.boot),

@@ -115,16 +115,18 @@ impl InstanceTask {
         let text = words::of_end(&report);
         let is_wanted = !*self.is_forgotten.borrow();
         self.tell_cell(if is_wanted { LogStream::Err } else { LogStream::Out }, text);
+        self.is_forgotten.mark_unchanged();
         self.set_phase(Phase::Exited(report));
         // Reported until it is no longer desired. One that was told to stop is reported until the
         // next word of control, which may want to know how it ended.
         if is_wanted {
             turns_true(&mut self.is_forgotten).await;
+            self.give_back().await;
         } else {
-            self.is_forgotten.mark_unchanged();
+            self.give_back().await;
             let _ = timeout(STOPPED_TOLD_FOR, self.is_forgotten.changed()).await;
         }
-        self.remove().await;
+        self.shared.remove(self.desired.id);
     }
 
     async fn live(&mut self, origin: Origin) -> Result<ExitReport, RuntimeError> {
@@ -296,7 +298,7 @@ impl InstanceTask {
     }
 
     /// Gives back what the instance held.
-    async fn remove(&self) {
+    async fn give_back(&self) {
         let inner = self.shared.runtime.inner.clone();
         let id = self.desired.id.to_string();
         let (for_files, folder) = (inner.clone(), self.folder.clone());
@@ -307,7 +309,6 @@ impl InstanceTask {
             Ok(())
         })
         .await;
-        self.shared.remove(self.desired.id);
         if let Some(address) = self.address {
             inner.network.release(address).await;
         }
