@@ -14,7 +14,7 @@ use crate::{
 #[derive(Args)]
 pub struct Arguments {
     name: String,
-    /// The revision to go back to; the one before the present one if not said
+    /// The revision to go back to; the last one before the present one that ran if not said
     #[arg(long, value_name = "VERSION")]
     to: Option<u64>,
     #[command(flatten)]
@@ -50,8 +50,17 @@ async fn one_before(target: &Target, app: &str, revisions: &[Value]) -> anyhow::
     let version = |revision: &Value| revision["version"].as_u64();
     let present = deployed.iter().filter_map(version).max();
     let present = present.context("the app does not run\n\nhint: say which revision with --to")?;
-    let before = revisions.iter().filter_map(version).filter(|one| *one < present).max();
-    before.context("there is no revision before the present one")
+    let deployments = target.all(&format!("/v3/deployments?app_guids={app}")).await?;
+    let ran = revisions.iter().filter(|one| !never_ran(one, &deployments));
+    let before = ran.filter_map(version).filter(|one| *one < present).max();
+    before.context("there is no revision before the present one that ran")
+}
+
+/// Whether every deployment of a revision was cancelled. One that was never deployed was started.
+fn never_ran(revision: &Value, deployments: &[Value]) -> bool {
+    let of_it = deployments.iter().filter(|one| one["revision"]["guid"] == revision["guid"]);
+    let ends: Vec<&Value> = of_it.map(|one| &one["status"]["reason"]).collect();
+    !ends.is_empty() && ends.iter().all(|reason| **reason == "CANCELED")
 }
 
 fn no_such(wanted: u64, revisions: &[Value]) -> String {
@@ -92,5 +101,21 @@ pub(crate) async fn roll(target: &Target, app: &str, what: Value) -> anyhow::Res
             Some("SUPERSEDED") => bail!("something newer took the place of this deployment"),
             _ => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn revision_whose_deployments_were_all_cancelled_never_ran() {
+        let deployment = |revision: &str, reason: &str| json!({ "revision": { "guid": revision }, "status": { "reason": reason } });
+        let deployments =
+            [deployment("a", "CANCELED"), deployment("b", "CANCELED"), deployment("b", "DEPLOYED")];
+
+        assert!(never_ran(&json!({ "guid": "a" }), &deployments));
+        assert!(!never_ran(&json!({ "guid": "b" }), &deployments));
+        assert!(!never_ran(&json!({ "guid": "started" }), &deployments));
     }
 }

@@ -3,10 +3,10 @@
 use std::fs;
 
 use crate::{
-    apps::binary_app,
+    apps::{are_all_running, binary_app},
     cf_story::changes,
     cli::{Cli, Ran},
-    platform::Platform,
+    platform::{Platform, wait_for},
 };
 
 const TWO_APPS: &str = "
@@ -67,6 +67,8 @@ fn cf_manifest_of_several_apps_and_processes_is_compared_and_applied() {
     for line in ["+ - name: front", "+ COLOUR: blue", "+ type: worker", "+ - name: back"] {
         assert!(added.iter().any(|change| change == line), "`{line}` is not in {added:#?}");
     }
+    // `cf push` waits for the first instance of each process only.
+    wait_for("both instances", || are_all_running(&cf, "front").then_some(()));
     cf.types("apps").says("web:2/2, worker:1/1").says("front.apps.localhost");
     cf.types("app front").says("type:           web").says("type:           worker");
     cf.types("env front").says("COLOUR: blue").says("COUNT: 3");

@@ -3,7 +3,7 @@
 use std::{fs, io::Write};
 
 use crate::{
-    apps::binary_app,
+    apps::{are_all_running, binary_app},
     cf_story::words,
     cli::{Cli, Ran},
     platform::{Platform, wait_for},
@@ -35,9 +35,12 @@ fn cf_push_takes_folders_archives_commands_and_sizes() {
     assert_eq!(platform.get("here", "/").status, 200);
 
     let sized = pushed(&cf, "sized", folder, "-i 2 -k 64M");
-    sized.says("instances:       2/2").says("memory usage:    32M").says("of 64M");
+    sized.says("memory usage:    32M").says("of 64M");
     sized.says("start command:   ./binary");
+    // `cf push` waits for the first instance only.
+    wait_for("both instances", || are_all_running(&cf, "sized").then_some(()));
     let app = cf.types("app sized");
+    app.says("instances:       2/2");
     app.says("name:              sized").says("requested state:   started").says("#1   running");
     app.says("buildpacks:").says("binary_buildpack").says("sized.apps.localhost");
 
