@@ -36,6 +36,7 @@ pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 pub struct Platform {
     up: Option<Child>,
     binary: PathBuf,
+    number: u16,
     folder: tempfile::TempDir,
     run_dir: PathBuf,
     /// The command line of `cupola up`, or its file.
@@ -81,6 +82,7 @@ impl Platform {
         let mut platform = Self {
             up: None,
             binary: tool("CUPOLA_BIN"),
+            number,
             folder: tempfile::tempdir().unwrap(),
             // Short, because the name of a Unix socket may have 107 bytes only.
             run_dir: PathBuf::from(format!("/run/cupola-e2e-{}-{number:02}", std::process::id())),
@@ -291,9 +293,9 @@ impl Platform {
         self.folder.path()
     }
 
-    /// A range that no other installation uses at the same time, because of the port in it.
+    /// A range that no other installation of this run uses, and none of another run that is near.
     pub fn subnet(&self) -> String {
-        let number = self.api.port() % 2048;
+        let number = (std::process::id() * 67 + u32::from(self.number)) % 2048;
         format!("10.{}.{}.0/20", 128 + number / 16, number % 16 * 16)
     }
 
