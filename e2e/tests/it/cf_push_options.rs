@@ -40,7 +40,7 @@ fn cf_push_takes_folders_archives_commands_and_sizes() {
     // `cf push` waits for the first instance only.
     wait_for("both instances", || are_all_running(&cf, "sized").then_some(()));
     let app = cf.types("app sized");
-    app.says("instances:       2/2");
+    app.says("2/2");
     app.says("name:              sized").says("requested state:   started").says("#1   running");
     app.says("buildpacks:").says("binary_buildpack").says("sized.apps.localhost");
 
