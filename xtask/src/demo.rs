@@ -2,10 +2,11 @@
 
 use std::{
     fs,
-    io::{Read, Write},
+    io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpStream},
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
-    process::{Child, Command},
+    process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -26,6 +27,10 @@ struct Sample {
     answer: &'static str,
 }
 
+const RUN_DIR: &str = "/run/cupola-demo";
+
+const HOW_TO_STOP: &str = "Ctrl-C stops it and removes everything.";
+
 const SAMPLES: &[Sample] =
     &[Sample { name: "static", answer: "static" }, Sample { name: "express", answer: "express" }];
 
@@ -36,9 +41,37 @@ pub(crate) fn start() -> anyhow::Result<()> {
     show(!ends)
 }
 
-/// The show as a test.
+/// The show as a test: with its end, and as somebody at a terminal who presses Ctrl-C.
 pub(crate) fn check() -> anyhow::Result<()> {
-    show(false)
+    show(false)?;
+    press_ctrl_c()
+}
+
+/// Runs `make demo` in a process group of its own, as a shell does, and interrupts the group once
+/// it serves.
+fn press_ctrl_c() -> anyhow::Result<()> {
+    println!("\n== make demo, then Ctrl-C");
+    let mut make = command("make", &["demo"]);
+    make.env_remove("DEMO_EXIT").stdout(Stdio::piped()).process_group(0);
+    let mut make = make.spawn().context("cannot run make demo")?;
+    let output = make.stdout.take().context("make has no output")?;
+    let mut installation = None;
+    for line in BufReader::new(output).lines() {
+        let line = line?;
+        println!("  {line}");
+        if line.starts_with(HOW_TO_STOP) {
+            installation = Some(installation_of(Path::new(RUN_DIR))?);
+            let group = format!("-{}", make.id());
+            run(Command::new("kill").args(["-INT", "--", &group]))?;
+        }
+    }
+    make.wait()?;
+    let installation = installation.context("make demo ended before it served")?;
+    let data_dir = target().join("demo");
+    if data_dir.exists() {
+        bail!("{} is left", data_dir.display());
+    }
+    no_leftovers(Path::new(RUN_DIR), &installation)
 }
 
 /// The platform without the show, in the demo's folders.
@@ -77,7 +110,7 @@ impl Platform {
         run(&mut command("cargo", &["build", "--release", "--package", "cupola", "--locked"]))?;
         let binary = cupola("release");
         let data_dir = target().join("demo");
-        let run_dir = PathBuf::from("/run/cupola-demo");
+        let run_dir = PathBuf::from(RUN_DIR);
         fs::create_dir_all(&data_dir).context("cannot make the folder of the demo")?;
         let mut up = Command::new(&binary);
         up.arg("up").arg("--data-dir").arg(&data_dir).arg("--run-dir").arg(&run_dir);
@@ -148,7 +181,7 @@ impl Platform {
              \x20 {binary} push NAME --path FOLDER   push your own\n\
              \x20 cf api http://127.0.0.1:8081 && cf auth admin \"$(cat {password})\"\n\
              \x20 cf target -o default -s dev && cf push\n\
-             Ctrl-C stops it and removes everything.",
+             {HOW_TO_STOP}",
             password = password.display(),
         );
     }
@@ -167,13 +200,14 @@ impl Platform {
 
     fn take_down(&mut self) -> anyhow::Result<()> {
         self.is_removed = true;
+        let installation = installation_of(&self.run_dir)?;
         let mut down = Command::new(&self.binary);
         down.arg("down").arg("--data-dir").arg(&self.data_dir).arg("--run-dir").arg(&self.run_dir);
         run(&mut down)?;
         // It has ended by then; this only collects its status.
         self.up.wait().context("cannot wait for the platform")?;
         fs::remove_dir_all(&self.data_dir).context("cannot remove the folder of the demo")?;
-        no_leftovers(&self.run_dir)
+        no_leftovers(&self.run_dir, &installation)
     }
 }
 
@@ -188,11 +222,18 @@ impl Drop for Platform {
 }
 
 /// Fails if anything of the platform is still there.
-fn no_leftovers(run_dir: &Path) -> anyhow::Result<()> {
+fn no_leftovers(run_dir: &Path, installation: &str) -> anyhow::Result<()> {
+    if run_dir.exists() {
+        bail!("{} is left", run_dir.display());
+    }
     let run_dir = run_dir.to_str().context("the run directory is not UTF-8")?;
     let mounts = fs::read_to_string("/proc/self/mounts")?;
-    if mounts.contains(run_dir) {
-        bail!("mounts are left below {run_dir}");
+    if mounts.contains(run_dir) || mounts.contains(installation) {
+        bail!("mounts of {run_dir} are left");
+    }
+    let tables = crate::run::output("nft", &["list", "tables"]).context("nft lists no tables")?;
+    if tables.contains(installation) {
+        bail!("a table of nft is left:\n{tables}");
     }
     let processes = fs::read_dir("/proc")?.flatten();
     let left = processes.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
@@ -200,6 +241,15 @@ fn no_leftovers(run_dir: &Path) -> anyhow::Result<()> {
         bail!("processes are left that name {run_dir}");
     }
     Ok(())
+}
+
+/// The name of an installation in everything that it sets up on the host.
+fn installation_of(run_dir: &Path) -> anyhow::Result<String> {
+    let description = fs::read(run_dir.join("runtime.json"));
+    let description = description.context("cannot read what the platform has set up")?;
+    let description: serde_json::Value = serde_json::from_slice(&description)?;
+    let name = description["installation"].as_str();
+    Ok(name.context("runtime.json does not name the installation")?.to_owned())
 }
 
 /// The whole answer to a GET, head included.
