@@ -15,6 +15,7 @@ pub(crate) fn everything() -> anyhow::Result<()> {
     platform()?;
     packages(&[
         ("shellcheck", "shellcheck"),
+        ("curl", "curl"),
         ("python3", "python3"),
         ("git", "git"),
         ("ip", "iproute2"),

@@ -12,6 +12,9 @@ use crate::{
 /// One that changes nothing about how the registries of this machine are reached.
 const NO_PROXY: &str = "registry.example.org";
 
+/// Newer than the Go of the stacks that this runs on; raise it when they catch up.
+const NEWER_GO: &str = "1.27.2";
+
 const NODE_SERVER: &str = "
 const { createServer } = require('http')
 const answer = [process.version, require('ms/package.json').version, process.env.NO_PROXY]
@@ -77,6 +80,7 @@ fn versions_lockfiles_and_vendored_packages_are_honoured_or_refused() {
         scope.spawn(|| {
             node_and_lockfile(&platform);
             node_that_is_nowhere(&platform);
+            go_newer_than_the_stack(&platform);
         });
         scope.spawn(|| {
             go_with_vendored_packages(&platform);
@@ -227,6 +231,23 @@ fn go_with_vendored_packages(platform: &Platform) {
     let log = recent_logs(&cf, "vendored");
     log.says("GOVERSION asks for 1.25)");
     log.says("Packages come from vendor/ alone").does_not_say("go: downloading");
+}
+
+/// A toolchain that go.mod names and that the stack does not have comes from the module proxy.
+fn go_newer_than_the_stack(platform: &Platform) {
+    let module = format!("module sample\n\ngo 1.21\n\ntoolchain go{}\n", NEWER_GO);
+    let program = GO_PROGRAM
+        .replace("\t\"example.invalid/greeting\"\n", "")
+        .replace("greeting.Text", "\"compiled\"");
+    let folder = files(platform, "modern", &[("go.mod", &module), ("main.go", &program)]);
+    let cf = platform.cf_admin_beside("modern");
+
+    let pushed = push(&cf, "modern", &folder, &["-u", "process", "--no-route"]);
+
+    assert_eq!(pushed.code, Some(0), "{pushed}");
+    let line = format!("compiled from go{}", NEWER_GO);
+    wait_for("the program's line", || recent_logs(&cf, "modern").contains(&line).then_some(()));
+    recent_logs(&cf, "modern").says("from the Go module proxy; go.mod (toolchain) asks for");
 }
 
 fn go_that_is_nowhere(platform: &Platform) {

@@ -3,10 +3,10 @@
 use std::process::Command;
 
 use crate::{
-    apps::{files, recent_logs},
+    apps::{files, instance_ids, recent_logs},
     cli::Ran,
     http::{self, Answer},
-    platform::Platform,
+    platform::{Platform, init_pid},
 };
 
 const OPEN_SITE: &[(&str, &str)] = &[
@@ -74,6 +74,7 @@ fn staticfile_keys_do_what_they_say() {
             strict_site(&platform);
             own_nginx_conf(&platform);
             refused_include(&platform);
+            site_over_http2(&platform);
         });
     });
 }
@@ -190,4 +191,21 @@ fn refused_include(platform: &Platform) {
     assert_eq!(pushed.code, Some(1), "{pushed}");
     let log = recent_logs(&platform.cf_admin_beside("refused"), "refused");
     log.says("nginx refuses the configuration").says("no_such_directive").says("hint:");
+}
+
+/// The router speaks HTTP/1.1 to apps, so that the instance is asked where it is.
+fn site_over_http2(platform: &Platform) {
+    let site = [("Staticfile", "enable_http2: true\n"), ("index.html", "the swift page\n")];
+
+    let pushed = push(platform, "swift", &site, &["-u", "process"]);
+
+    assert_eq!(pushed.code, Some(0), "{pushed}");
+    let cf = platform.cf_admin_beside("swift");
+    let init = init_pid(&instance_ids(&cf, "swift")[0]).to_string();
+    let mut curl = Command::new("nsenter");
+    curl.args(["--target", &init, "--net", "curl", "--silent", "--show-error"]);
+    curl.args(["--http2-prior-knowledge", "--retry", "9", "--retry-connrefused"]);
+    let answer = curl.args(["--write-out", "%{http_version}", "http://127.0.0.1:8080/"]).output();
+    let answer = answer.expect("curl and nsenter are there");
+    assert_eq!(String::from_utf8_lossy(&answer.stdout), "the swift page\n2", "{answer:?}");
 }
