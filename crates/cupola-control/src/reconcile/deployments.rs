@@ -27,11 +27,12 @@ pub(super) async fn pass(
     lease: &Lease,
     state: &State,
     actual: &ActualState,
+    is_served: &(dyn Fn(&Instance) -> bool + Sync),
 ) -> Result<bool, ControlError> {
     let mut moved = Vec::new();
     for deployment in state.deployments.values() {
         let Some(process) = state.web_of(deployment.app_id) else { continue };
-        let next = next(deployment, process, state, actual);
+        let next = next(deployment, process, state, actual, is_served);
         if next != *deployment {
             moved.push((deployment, next));
         }
@@ -63,6 +64,7 @@ fn next(
     process: &Process,
     state: &State,
     actual: &ActualState,
+    is_served: &(dyn Fn(&Instance) -> bool + Sync),
 ) -> Deployment {
     let rows: Vec<&Instance> =
         state.instances.values().filter(|row| row.process_id == process.id).collect();
@@ -78,7 +80,10 @@ fn next(
     if let Some(failing) = rows.iter().find_map(|row| failing(deployment, actual, row)) {
         next.error = Some(failing);
     }
-    advance(&mut next, process.instances, &Sight { is_ready: &is_ready, failure });
+    let mut old = rows.iter().filter(|row| row.generation != deployment.new.generation);
+    let is_old_served = old.any(|row| is_served(row));
+    let sight = Sight { is_ready: &is_ready, is_old_served, failure };
+    advance(&mut next, process.instances, &sight);
     next
 }
 

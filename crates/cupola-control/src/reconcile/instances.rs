@@ -88,6 +88,18 @@ impl Memory {
             self.has_begun = true;
         }
     }
+
+    /// Whether the data plane, which serves this table, may send requests to an instance.
+    fn is_served(&self, row: &Instance, serving: Option<(u64, u64)>) -> bool {
+        match row.state {
+            InstanceState::Running => true,
+            InstanceState::Draining => {
+                let left = self.draining.get(&row.id).is_some_and(|it| serving >= Some(it.table));
+                self.routes.was_routed(row.id) && !left
+            }
+            _ => false,
+        }
+    }
 }
 
 /// Since when an instance gets no new requests.
@@ -112,7 +124,9 @@ async fn pass(
         return Ok(PERIOD);
     }
     let mut state = State::read(&mut *control.read().await?).await?;
-    if deployments::pass(control, lease, &state, &actual).await? {
+    let served = control.ports.data_plane.report().borrow().serving;
+    let is_served = |row: &Instance| memory.is_served(row, served);
+    if deployments::pass(control, lease, &state, &actual, &is_served).await? {
         state = State::read(&mut *control.read().await?).await?;
     }
     memory.begin(&state);

@@ -15,6 +15,8 @@ use crate::{generations::Share, ids::GenerationId};
 pub struct Sight<'a> {
     /// Whether the instance of this generation and index is running and may be sent requests.
     pub is_ready: &'a dyn Fn(GenerationId, u32) -> bool,
+    /// Whether an instance of an earlier generation may still be sent requests.
+    pub is_old_served: bool,
     /// Why the new instances will not run, once they crashed too often.
     pub failure: Option<&'a str>,
 }
@@ -54,9 +56,14 @@ fn deploy(deployment: &mut Deployment, present: usize, sight: &Sight<'_>) {
     }
 
     shrink_old(deployment, goal.old(ready), sight);
-    if ready >= goal.new {
-        deployment.state =
-            if goal.is_last { DeploymentState::Deployed } else { DeploymentState::Paused };
+    if ready < goal.new {
+        return;
+    }
+    if !goal.is_last {
+        deployment.state = DeploymentState::Paused;
+    } else if !sight.is_old_served {
+        // Whoever waits for the end asks the app at once, and must not meet an old instance.
+        deployment.state = DeploymentState::Deployed;
     }
 }
 

@@ -52,7 +52,7 @@ fn settle(deployment: &mut Deployment, present: u32) -> Vec<(usize, usize)> {
     let mut seen = vec![counts(deployment)];
     loop {
         let before = deployment.clone();
-        let sight = Sight { is_ready: &|_, _| true, failure: None };
+        let sight = Sight { is_ready: &|_, _| true, is_old_served: false, failure: None };
         advance(deployment, present, &sight);
         if *deployment == before {
             return seen;
@@ -74,10 +74,23 @@ fn rolling_starts_one_waits_for_it_and_then_drops_one() {
 }
 
 #[test]
+fn deployment_is_done_only_when_no_old_instance_is_sent_requests() {
+    let mut rolling = deployment(Strategy::Rolling, 1, 1);
+    let served = Sight { is_ready: &|_, _| true, is_old_served: true, failure: None };
+
+    (0..9).for_each(|_| advance(&mut rolling, 1, &served));
+    assert_eq!((counts(&rolling), rolling.state), ((1, 0), DeploymentState::Deploying));
+    advance(&mut rolling, 1, &Sight { is_old_served: false, ..served });
+
+    assert_eq!(rolling.state, DeploymentState::Deployed);
+}
+
+#[test]
 fn new_instance_that_is_not_ready_takes_nothing_from_the_old() {
     let mut rolling = deployment(Strategy::Rolling, 1, 1);
     let old = rolling.replaces[0].generation;
-    let sight = Sight { is_ready: &|generation, _| generation == old, failure: None };
+    let sight =
+        Sight { is_ready: &|generation, _| generation == old, is_old_served: true, failure: None };
 
     advance(&mut rolling, 1, &sight);
     advance(&mut rolling, 1, &sight);
@@ -91,9 +104,10 @@ fn failed_version_goes_and_says_why_while_the_old_one_serves() {
     let mut rolling = deployment(Strategy::Rolling, 1, 1);
     let old = rolling.replaces[0].generation;
     let is_ready = |generation, _| generation == old;
-    advance(&mut rolling, 1, &Sight { is_ready: &is_ready, failure: None });
+    let waiting = Sight { is_ready: &is_ready, is_old_served: true, failure: None };
+    advance(&mut rolling, 1, &waiting);
 
-    let failed = Sight { is_ready: &is_ready, failure: Some("Exited with status 3") };
+    let failed = Sight { failure: Some("Exited with status 3"), ..waiting };
     advance(&mut rolling, 1, &failed);
     advance(&mut rolling, 1, &failed);
 
@@ -180,7 +194,8 @@ fn fewer_instances_are_asked_for_and_the_old_ones_stay_until_the_new_are_there()
     rolling.web.instances = Some(1);
     let old = rolling.replaces[0].generation;
 
-    let sight = Sight { is_ready: &|generation, _| generation == old, failure: None };
+    let sight =
+        Sight { is_ready: &|generation, _| generation == old, is_old_served: true, failure: None };
     advance(&mut rolling, 4, &sight);
     let while_starting = counts(&rolling);
     settle(&mut rolling, 4);
@@ -193,8 +208,11 @@ fn fewer_instances_are_asked_for_and_the_old_ones_stay_until_the_new_are_there()
 fn broken_old_instance_is_the_first_to_go() {
     let mut rolling = deployment(Strategy::Rolling, 1, 2);
     let old = rolling.replaces[0].generation;
-    let sight =
-        Sight { is_ready: &|generation, index| generation != old || index == 1, failure: None };
+    let sight = Sight {
+        is_ready: &|generation, index| generation != old || index == 1,
+        is_old_served: true,
+        failure: None,
+    };
 
     advance(&mut rolling, 2, &sight);
     advance(&mut rolling, 2, &sight);
@@ -265,7 +283,10 @@ impl World {
         let ready = self.ready.clone();
         let is_ready =
             |generation, index| ready.get(&(generation, index)).copied().unwrap_or(false);
-        advance(deployment, present, &Sight { is_ready: &is_ready, failure: None });
+        let new = deployment.new.generation;
+        let is_old_served = ready.keys().any(|(generation, _)| *generation != new);
+        advance(deployment, present, &Sight { is_ready: &is_ready, is_old_served, failure: None });
+        assert!(deployment.state != DeploymentState::Deployed || !is_old_served);
         self.follow(deployment);
     }
 }
