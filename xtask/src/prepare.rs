@@ -16,6 +16,7 @@ pub(crate) fn everything() -> anyhow::Result<()> {
     packages(&[
         ("shellcheck", "shellcheck"),
         ("curl", "curl"),
+        ("cap", "capistrano"),
         ("python3", "python3"),
         ("git", "git"),
         ("ip", "iproute2"),

@@ -26,6 +26,7 @@ mod leftovers;
 mod load;
 mod platform;
 mod push_binary;
+mod recipes;
 mod refusals;
 mod running;
 mod samples;

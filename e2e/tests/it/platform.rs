@@ -482,10 +482,15 @@ pub fn send_signal(name: &str, pid: u32) {
     assert!(sent.success(), "process {pid} takes no signal");
 }
 
+/// The root of the repository.
+pub fn repository() -> PathBuf {
+    let e2e = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").unwrap());
+    e2e.parent().unwrap().to_owned()
+}
+
 /// The folder of a sample.
 pub fn sample(name: &str) -> PathBuf {
-    let e2e = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").unwrap());
-    e2e.parent().unwrap().join("samples").join(name)
+    repository().join("samples").join(name)
 }
 
 fn tool(variable: &str) -> PathBuf {
