@@ -28,4 +28,5 @@ pub mod routes;
 pub mod spaces;
 pub mod tasks;
 pub mod time;
+pub mod traffic;
 pub mod users;

@@ -5,13 +5,14 @@
 //!
 //! Invariant: missing is not zero. An instance without a report is unknown, not idle.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use cupola_domain::{
     ids::{AppId, InstanceId},
     route_table::RouteTable,
     time::Timestamp,
+    traffic::RequestCounts,
 };
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
@@ -35,6 +36,17 @@ pub struct TrafficReport {
     pub restarts: u64,
     /// Access lines that were dropped because nobody took them.
     pub access_lines_lost: u64,
+    /// Every request of now is counted and will be told by `request_counts`. False while the data
+    /// plane cannot be reached.
+    pub is_counting: bool,
+}
+
+/// How requests ended in the `period` before now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counted {
+    pub period: Duration,
+    /// Apps without a request are left out.
+    pub apps: Vec<(AppId, RequestCounts)>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,6 +80,10 @@ pub trait DataPlane: Send + Sync {
 
     /// The access log. The first caller gets it.
     fn access_log(&self) -> Option<mpsc::Receiver<AccessLine>>;
+
+    /// How requests ended, each told once. While nobody takes it, it is summed. The first caller
+    /// gets it.
+    fn request_counts(&self) -> Option<mpsc::Receiver<Counted>>;
 
     /// Closes the upgraded connections to an instance that is about to end, WebSockets with code
     /// 1001 (RFC 6455, section 7.4.1).

@@ -18,7 +18,7 @@ use std::{
 use async_trait::async_trait;
 use cupola_domain::{ids::InstanceId, route_table::RouteTable};
 use cupola_ports::data_plane::{
-    AccessLine, DataPlane, DataPlaneError, InstanceTraffic, TrafficReport,
+    AccessLine, Counted, DataPlane, DataPlaneError, InstanceTraffic, TrafficReport,
 };
 use tokio::{
     net::{
@@ -37,6 +37,8 @@ use crate::{
 };
 
 const ACCESS_LINES_MAX: usize = 16_384;
+/// A minute of reports; more are summed while nobody takes them.
+const COUNTED_MAX: usize = 240;
 const COMMANDS_MAX: usize = 256;
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 const RETRY_AFTER: Duration = Duration::from_millis(50);
@@ -48,6 +50,7 @@ pub struct RouterClient {
     close_tunnels: mpsc::Sender<InstanceId>,
     report: watch::Receiver<Arc<TrafficReport>>,
     access: Mutex<Option<mpsc::Receiver<AccessLine>>>,
+    counted: Mutex<Option<mpsc::Receiver<Counted>>>,
     is_connected: Arc<AtomicBool>,
     task: AbortHandle,
 }
@@ -59,6 +62,7 @@ impl RouterClient {
         let (close_tunnels, commands) = mpsc::channel(COMMANDS_MAX);
         let (report_sender, report) = watch::channel(Arc::default());
         let (access_sender, access) = mpsc::channel(ACCESS_LINES_MAX);
+        let (counted_sender, counted) = mpsc::channel(COUNTED_MAX);
         let is_connected = Arc::<AtomicBool>::default();
         let link = Link {
             socket: control_socket.into(),
@@ -67,13 +71,15 @@ impl RouterClient {
             report: report_sender,
             access: access_sender,
             access_lines_lost: AtomicU64::new(0),
+            counted: counted_sender,
+            untaken: None,
             pid: None,
             restarts: 0,
             is_connected: is_connected.clone(),
         };
         let task = tokio::spawn(link.run()).abort_handle();
-        let access = Mutex::new(Some(access));
-        Self { wanted, close_tunnels, report, access, is_connected, task }
+        let (access, counted) = (Mutex::new(Some(access)), Mutex::new(Some(counted)));
+        Self { wanted, close_tunnels, report, access, counted, is_connected, task }
     }
 }
 
@@ -98,6 +104,10 @@ impl DataPlane for RouterClient {
         self.access.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
+    fn request_counts(&self) -> Option<mpsc::Receiver<Counted>> {
+        self.counted.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
     async fn close_tunnels(&self, instance: InstanceId) -> Result<(), DataPlaneError> {
         let failed = |why: &str| DataPlaneError {
             action: format!("close the tunnels of instance {instance}"),
@@ -118,6 +128,9 @@ struct Link {
     access: mpsc::Sender<AccessLine>,
     /// Lines that came while nobody took them, of this side only.
     access_lines_lost: AtomicU64,
+    counted: mpsc::Sender<Counted>,
+    /// What waits until there is room.
+    untaken: Option<Counted>,
     /// Of the router that answered last.
     pid: Option<u32>,
     restarts: u64,
@@ -166,6 +179,8 @@ impl Link {
             report: &self.report,
             access: &self.access,
             lost: &self.access_lines_lost,
+            counted: &self.counted,
+            untaken: &mut self.untaken,
             restarts: self.restarts,
             instances: HashMap::new(),
             resync: &resync,
@@ -240,6 +255,8 @@ struct Reader<'a> {
     report: &'a watch::Sender<Arc<TrafficReport>>,
     access: &'a mpsc::Sender<AccessLine>,
     lost: &'a AtomicU64,
+    counted: &'a mpsc::Sender<Counted>,
+    untaken: &'a mut Option<Counted>,
     restarts: u64,
     instances: HashMap<InstanceId, InstanceTraffic>,
     resync: &'a Notify,
@@ -279,6 +296,11 @@ impl Reader<'_> {
     }
 
     fn publish(&mut self, report: Report) {
+        let is_counting = report.counted_ms.is_some();
+        if let Some(counted_ms) = report.counted_ms {
+            let period = Duration::from_millis(counted_ms);
+            self.hand_over(Counted { period, apps: report.counts });
+        }
         for id in &report.gone {
             self.instances.remove(id);
         }
@@ -288,6 +310,28 @@ impl Reader<'_> {
             instances: self.instances.clone(),
             restarts: self.restarts,
             access_lines_lost: report.access_lines_lost + self.lost.load(Relaxed),
+            is_counting,
         }));
     }
+
+    fn hand_over(&mut self, counted: Counted) {
+        let counted = match self.untaken.take() {
+            Some(untaken) => sum(untaken, counted),
+            None => counted,
+        };
+        if let Err(error) = self.counted.try_send(counted) {
+            *self.untaken = Some(error.into_inner());
+        }
+    }
+}
+
+fn sum(mut first: Counted, next: Counted) -> Counted {
+    first.period += next.period;
+    for (app, counts) in next.apps {
+        match first.apps.iter_mut().find(|(known, _)| *known == app) {
+            Some((_, sum)) => sum.add(&counts),
+            None => first.apps.push((app, counts)),
+        }
+    }
+    first
 }

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use cupola_domain::ids::AppId;
+use cupola_domain::{ids::AppId, traffic::Ending};
 
 use crate::{
     access_log::{Draft, Outcome},
@@ -26,6 +26,8 @@ pub(crate) struct Exchange {
     started: Instant,
     started_at: SystemTime,
     app_started: Option<Instant>,
+    /// When the head of the app's answer was there.
+    answered: Option<Instant>,
     /// Whose line it is if no instance could be chosen.
     app_id: Option<AppId>,
     instance: Option<Arc<Instance>>,
@@ -50,6 +52,7 @@ impl Exchange {
             started,
             started_at,
             app_started: None,
+            answered: None,
             app_id,
             instance: None,
             is_tunnel: false,
@@ -88,6 +91,29 @@ impl Exchange {
         self.instance.as_ref()
     }
 
+    /// The app has begun its answer.
+    pub(crate) fn begin_answer(&mut self, status: u16) {
+        self.status = status;
+        self.answered = Some(Instant::now());
+    }
+
+    /// An answer that broke off is a failure, whatever its status said.
+    fn ending(&self) -> Ending {
+        if self.is_tunnel {
+            return Ending::Tunnel;
+        }
+        match (&self.router_error, self.answered) {
+            (Some(_), None) if self.status < 500 => {
+                Ending::Answered { status: self.status, latency: self.started.elapsed() }
+            }
+            (Some(_), _) => Ending::Failed,
+            (None, None) => Ending::Abandoned,
+            (None, Some(at)) => {
+                Ending::Answered { status: self.status, latency: at - self.started }
+            }
+        }
+    }
+
     /// The router answers by itself.
     pub(crate) fn refuse(&mut self, refusal: Refusal) -> Refusal {
         self.status = refusal.status().as_u16();
@@ -124,6 +150,7 @@ impl Drop for Exchange {
                 app: self.app_started.map_or(Duration::ZERO, |started| now - started),
                 router_error: self.router_error.as_deref(),
             };
+            self.worker.count(app_id, self.ending());
             // Of the end: who reads on from the newest line must not miss a long request.
             self.worker.log_access(self.started_at + outcome.total, &self.draft, &outcome);
         }

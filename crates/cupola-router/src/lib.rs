@@ -9,6 +9,7 @@
 //! was applied, from memory or from disk.
 
 mod access_log;
+mod accounts;
 mod answer;
 mod args;
 mod client_io;

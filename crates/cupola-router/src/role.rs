@@ -28,6 +28,7 @@ use tokio::{
 
 use crate::{
     access_log::AccessBuffer,
+    accounts::Accounts,
     args::{Listen, RouterArgs},
     clock::CoarseClock,
     control::{
@@ -107,6 +108,7 @@ fn serve(
         clock: CoarseClock::new(),
         stage: stage_receiver,
         access: (0..workers).map(|_| AccessBuffer::default()).collect(),
+        accounts: Accounts::new(workers),
         report_now: Notify::new(),
         connections: Arc::new(Semaphore::new(args.limits.connections_max)),
         trusted_proxies: args.trusted_proxies,

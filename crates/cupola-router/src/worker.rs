@@ -18,6 +18,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use cupola_domain::{ids::AppId, traffic::Ending};
 use http::HeaderValue;
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
@@ -31,6 +32,7 @@ use tokio::{
 
 use crate::{
     access_log::{AccessBuffer, Draft, Outcome, Stamp},
+    accounts::Accounts,
     client_io::{ClientIo, ConnState, UploadWindow, Verdict},
     clock::CoarseClock,
     limits::Limits,
@@ -61,6 +63,7 @@ pub(crate) struct Shared {
     pub(crate) stage: watch::Receiver<Stage>,
     /// One per worker.
     pub(crate) access: Vec<AccessBuffer>,
+    pub(crate) accounts: Accounts,
     /// Something happened that control waits for.
     pub(crate) report_now: Notify,
     pub(crate) connections: Arc<Semaphore>,
@@ -318,6 +321,10 @@ impl Worker {
         if drafts.len() < KEPT_MAX {
             drafts.push(draft);
         }
+    }
+
+    pub(crate) fn count(&self, app_id: AppId, ending: Ending) {
+        self.shared.accounts.record(self.number, app_id, ending);
     }
 
     pub(crate) fn log_access(&self, at: SystemTime, draft: &Draft, outcome: &Outcome<'_>) {

@@ -15,7 +15,11 @@ use std::{
     sync::Arc,
 };
 
-use cupola_domain::{ids::InstanceId, route_table::RouteTable};
+use cupola_domain::{
+    ids::{AppId, InstanceId},
+    route_table::RouteTable,
+    traffic::RequestCounts,
+};
 use cupola_ports::data_plane::InstanceTraffic;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
@@ -89,6 +93,12 @@ pub(crate) struct Report {
     pub(crate) instances: Vec<(InstanceId, InstanceTraffic)>,
     pub(crate) gone: Vec<InstanceId>,
     pub(crate) access_lines_lost: u64,
+    /// How requests ended since the report before; apps without any are left out.
+    #[serde(default)]
+    pub(crate) counts: Vec<(AppId, RequestCounts)>,
+    /// How far back `counts` goes. None from a router that does not count.
+    #[serde(default)]
+    pub(crate) counted_ms: Option<u64>,
 }
 
 pub(crate) enum Frame<Message> {
@@ -251,6 +261,35 @@ mod tests {
             text(&ToRouter::Drain { deadline_ms: None }),
             r#"{"drain":{"deadline_ms":null}}"#
         );
+    }
+
+    #[test]
+    fn report_of_a_router_that_does_not_count_is_read() {
+        let text = r#"{"report":{"serving":[1,2],"instances":[],"gone":[],"access_lines_lost":3}}"#;
+
+        let message = serde_json::from_str::<FromRouter>(text).unwrap();
+
+        let FromRouter::Report(report) = message else { panic!("no report: {message:?}") };
+        assert_eq!((report.serving, report.counted_ms), (Some((1, 2)), None));
+    }
+
+    #[test]
+    fn counts_are_written_as_they_always_were() {
+        let mut counts = RequestCounts::default();
+        let latency = std::time::Duration::from_micros(1_500);
+        counts.record(cupola_domain::traffic::Ending::Answered { status: 204, latency });
+
+        let report =
+            Report { counts: vec![(id(), counts)], counted_ms: Some(250), ..Report::default() };
+
+        assert_eq!(
+            serde_json::to_string(&report).unwrap(),
+            r#"{"serving":null,"instances":[],"gone":[],"access_lines_lost":0,"counts":[["00000000-0000-0000-0000-000000000007",{"answers":[0,1,0,0,0],"failed":0,"abandoned":0,"tunnels":0,"latency":[[119,1]]}]],"counted_ms":250}"#
+        );
+    }
+
+    fn id() -> AppId {
+        AppId::from_uuid(uuid::Uuid::from_u128(7))
     }
 
     #[tokio::test]

@@ -32,6 +32,7 @@ use tokio::{
 use super::protocol::{self, Frame, FromRouter, PROTOCOL, Report, ToRouter};
 use crate::{
     access_log::{Batch, Spool},
+    accounts::{Accounts, Told},
     saved::SavedTable,
     table_owner::{ApplyError, TableOwner},
     worker::Shared,
@@ -306,16 +307,19 @@ impl Control {
         }
         send_lines(&self.spool, to).await?;
         if sent.is_due(every) {
-            let report = self.report(sent);
+            let mut untold = Untold { accounts: &self.shared.accounts, told: Told::default() };
+            untold.told = untold.accounts.take();
+            let report = self.report(sent, &untold.told);
             if is_first || report.is_news(sent) {
                 sent.remember(&report);
                 protocol::write(to, &FromRouter::Report(report)).await?;
+                untold.told = Told::default();
             }
         }
         Ok(())
     }
 
-    fn report(&self, sent: &Sent) -> Report {
+    fn report(&self, sent: &Sent, told: &Told) -> Report {
         let owner = self.owner.borrow();
         let changed = owner.instances().filter_map(|instance| {
             let traffic = instance.traffic();
@@ -326,6 +330,8 @@ impl Control {
             instances: changed.collect(),
             gone: std::mem::take(&mut self.gone.borrow_mut()),
             access_lines_lost: self.spool.borrow().lost(),
+            counts: told.counts.clone(),
+            counted_ms: Some(u64::try_from(told.period.as_millis()).unwrap_or(u64::MAX)),
         }
     }
 
@@ -369,6 +375,19 @@ impl Drop for Unwritten<'_> {
     }
 }
 
+/// What was counted goes back unless the report is written whole, so that the next one has it,
+/// however this session ends.
+struct Untold<'a> {
+    accounts: &'a Accounts,
+    told: Told,
+}
+
+impl Drop for Untold<'_> {
+    fn drop(&mut self) {
+        self.accounts.put_back(&self.told);
+    }
+}
+
 /// What the session's other end knows.
 #[derive(Default)]
 struct Sent {
@@ -404,6 +423,7 @@ impl Report {
     fn is_news(&self, sent: &Sent) -> bool {
         !self.instances.is_empty()
             || !self.gone.is_empty()
+            || !self.counts.is_empty()
             || self.serving != sent.serving
             || self.access_lines_lost != sent.lost
     }

@@ -8,6 +8,7 @@ use std::{
 use cupola_domain::{
     ids::{AppId, InstanceId},
     route_table::RouteTable,
+    traffic::RequestCounts,
 };
 use cupola_ports::{
     clock::{Clock, SystemClock},
@@ -16,7 +17,7 @@ use cupola_ports::{
 use cupola_router::RouterClient;
 use tokio::time::timeout;
 
-use crate::support::{App, PATIENCE, TestRouter, kill, ok, route, route_of, skim};
+use crate::support::{App, PATIENCE, Reply, TestRouter, kill, ok, route, route_of, skim};
 
 #[tokio::test]
 async fn in_flight_is_reported_and_falls_to_zero_at_once() {
@@ -261,4 +262,47 @@ async fn control_socket_is_for_its_owner_only() {
     let mode = std::fs::metadata(&router.config.control_socket).unwrap().permissions().mode();
 
     assert_eq!(mode & 0o777, 0o600);
+}
+
+#[tokio::test]
+async fn requests_are_counted_once_and_by_how_they_ended() {
+    let app_id = AppId::random();
+    let shop = App::start(|seen| match seen.request_line() {
+        "GET /own HTTP/1.1" => {
+            Reply::Text("HTTP/1.1 503 Ill\r\nContent-Length: 0\r\n\r\n".to_owned())
+        }
+        "GET /cut HTTP/1.1" => {
+            Reply::Cut("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc".to_owned())
+        }
+        "GET /gone HTTP/1.1" => Reply::Nothing,
+        _ => Reply::Text(ok("hello")),
+    })
+    .await;
+    let router = TestRouter::start().await;
+    let mut counted = router.client.request_counts().unwrap();
+    assert!(router.client.request_counts().is_none());
+    let none = route_of(app_id, "empty.test", Vec::new());
+    router.serve([route_of(app_id, "shop.test", vec![shop.endpoint.clone()]), none]).await;
+
+    for path in ["/", "/own", "/gone"] {
+        router.get("shop.test", path).await;
+    }
+    let mut cut = router.connect().await;
+    cut.send("GET /cut HTTP/1.1\r\nHost: shop.test\r\n\r\n").await;
+    let (_, is_orderly) = cut.rest().await;
+    assert_eq!(router.get("empty.test", "/").await.status, 503);
+
+    let mut sum = RequestCounts::default();
+    while sum.answers.iter().sum::<u64>() + sum.failed < 5 {
+        let message = timeout(PATIENCE, counted.recv()).await.expect("told in time").unwrap();
+        assert!(message.period < PATIENCE);
+        message.apps.iter().for_each(|(app, counts)| {
+            assert_eq!(*app, app_id);
+            sum.add(counts);
+        });
+    }
+    assert!(!is_orderly);
+    assert_eq!((sum.answers, sum.failed), ([0, 1, 0, 0, 1], 3));
+    assert_eq!(sum.latency.count(), 2);
+    router.report(|report| report.is_counting).await;
 }

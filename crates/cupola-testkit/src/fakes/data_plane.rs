@@ -1,14 +1,21 @@
 //! A data plane that serves every table at once, unless a test holds it back, and keeps it for the
 //! test to look at.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use async_trait::async_trait;
-use cupola_domain::{ids::InstanceId, route_table::RouteTable};
-use cupola_ports::data_plane::{AccessLine, DataPlane, DataPlaneError, TrafficReport};
+use cupola_domain::{
+    ids::{AppId, InstanceId},
+    route_table::RouteTable,
+    traffic::RequestCounts,
+};
+use cupola_ports::data_plane::{AccessLine, Counted, DataPlane, DataPlaneError, TrafficReport};
 use tokio::sync::{mpsc, watch};
 
 pub struct FakeDataPlane {
@@ -16,11 +23,16 @@ pub struct FakeDataPlane {
     wanted: watch::Sender<Option<Arc<RouteTable>>>,
     table: watch::Sender<Option<Arc<RouteTable>>>,
     is_held: AtomicBool,
+    counts: mpsc::Sender<Counted>,
+    counted: Mutex<Option<mpsc::Receiver<Counted>>>,
 }
 
 impl FakeDataPlane {
     pub(crate) fn new() -> Self {
+        let (counts, counted) = mpsc::channel(16);
         Self {
+            counts,
+            counted: Mutex::new(Some(counted)),
             report: watch::Sender::default(),
             wanted: watch::Sender::new(None),
             table: watch::Sender::new(None),
@@ -47,6 +59,20 @@ impl FakeDataPlane {
         self.report.send_modify(|report| {
             Arc::make_mut(report).instances.entry(instance).or_default().in_flight = in_flight;
         });
+    }
+
+    /// So many requests to an app ended in the period before now. Returns when control knows.
+    pub async fn tell_counts(&self, period: Duration, app: AppId, counts: RequestCounts) {
+        let counted = Counted { period, apps: vec![(app, counts)] };
+        self.counts.send(counted).await.expect("the loop of traffic runs");
+        while self.counts.capacity() < self.counts.max_capacity() {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Whether requests are counted; they are not unless this was called.
+    pub fn let_count(&self, is_counting: bool) {
+        self.report.send_modify(|report| Arc::make_mut(report).is_counting = is_counting);
     }
 
     fn serve(&self, table: Arc<RouteTable>) {
@@ -77,6 +103,10 @@ impl DataPlane for FakeDataPlane {
 
     fn access_log(&self) -> Option<mpsc::Receiver<AccessLine>> {
         None
+    }
+
+    fn request_counts(&self) -> Option<mpsc::Receiver<Counted>> {
+        self.counted.lock().expect("no test panicked with it").take()
     }
 
     async fn close_tunnels(&self, _: InstanceId) -> Result<(), DataPlaneError> {
