@@ -1,5 +1,7 @@
 //! `/cupola/v1`: what the platform tells beyond the Cloud Foundry API.
 
+mod cost;
+
 use std::time::Duration;
 
 use axum::{
@@ -30,6 +32,7 @@ pub(crate) fn routes() -> Router<Api> {
     Router::new()
         .route("/cupola/v1/status", get(status))
         .route("/cupola/v1/apps/{guid}/why", get(why))
+        .route("/cupola/v1/deployments/{guid}/cost", get(cost::show))
 }
 
 async fn why(
@@ -60,6 +63,7 @@ fn present_why(explanation: Explanation) -> Why {
         instances: explanation.instances.into_iter().map(instance).collect(),
         exits: explanation.exits.into_iter().map(exit).collect(),
         failed_build: explanation.failed_build.and_then(failed_build),
+        last_deployment: explanation.deployment.as_ref().map(cost::present),
     }
 }
 

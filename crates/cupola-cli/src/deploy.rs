@@ -5,7 +5,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use crate::{
-    Common,
+    Common, cost,
     find::guid,
     output::{self, say},
     target::Target,
@@ -91,6 +91,9 @@ pub(crate) async fn roll(target: &Target, app: &str, what: Value) -> anyhow::Res
         }
         // The server holds this request while the deployment goes on.
         let deployment: Value = target.client.get(&path).await?;
+        if deployment["status"]["value"] == "FINALIZED" {
+            cost::tell(target, &deployment).await;
+        }
         match deployment["status"]["reason"].as_str() {
             Some("DEPLOYED") => return Ok(deployment),
             Some("CANCELED") => bail!(

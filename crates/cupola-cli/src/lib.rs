@@ -9,6 +9,7 @@ mod app;
 mod apps;
 mod client;
 mod completions;
+mod cost;
 mod credentials;
 mod delete;
 mod deploy;

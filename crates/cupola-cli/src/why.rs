@@ -3,7 +3,7 @@
 use clap::Args;
 use cupola_wire::why::{Why, WhyExit, WhyInstance};
 
-use crate::{Common, output, target::Target};
+use crate::{Common, cost, output, target::Target};
 
 #[derive(Args)]
 pub struct Arguments {
@@ -22,6 +22,12 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     output::print(&format!("{} is wanted {}", why.app, why.desired.to_lowercase()))?;
     if let Some(build) = &why.failed_build {
         output::print(&format!("\nlast build failed at {}\n  {}", build.at, build.error))?;
+    }
+    if let Some(deployment) = &why.last_deployment {
+        output::print(&format!("\nlast deployment: {}", deployment.status.to_lowercase()))?;
+        for line in cost::lines(deployment) {
+            output::print(&format!("  {line}"))?;
+        }
     }
     output::print("\ninstances")?;
     if why.instances.is_empty() {

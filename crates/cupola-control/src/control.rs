@@ -1,12 +1,17 @@
 //! The use cases' common ground: the ports, the settings, and how callers are let in.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use cupola_domain::{
     access::{Access, Visible},
     ids::{OrgId, SpaceId},
     roles::Role,
     spaces::Space,
+    traffic::Meter,
 };
 use cupola_ports::{
     cells::Cells,
@@ -88,12 +93,24 @@ pub struct Control {
     pub(crate) settings: Arc<Settings>,
     pub(crate) tokens: Arc<TokenKeys>,
     pub(crate) passwords: Arc<Passwords>,
+    /// What the data plane counted; gone with this process.
+    meter: Arc<Mutex<Meter>>,
 }
 
 impl Control {
     pub fn new(ports: Ports, settings: Settings, tokens: TokenKeys) -> Self {
         let (settings, tokens) = (Arc::new(settings), Arc::new(tokens));
-        Self { ports, settings, tokens, passwords: Arc::new(Passwords::new()) }
+        let (passwords, meter) = (Arc::new(Passwords::new()), Arc::default());
+        Self { ports, settings, tokens, passwords, meter }
+    }
+
+    pub(crate) fn meter(&self) -> MutexGuard<'_, Meter> {
+        self.meter.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The meter's clock, in microseconds.
+    pub(crate) fn meter_now(&self) -> i64 {
+        i64::try_from(self.ports.clock.monotonic().as_micros()).unwrap_or(i64::MAX)
     }
 
     pub fn settings(&self) -> &Settings {

@@ -1,5 +1,6 @@
 //! Deployments: begun, watched, continued and cancelled. The loop of instances carries them out.
 
+pub(crate) mod cost;
 pub(crate) mod transitions;
 
 use std::collections::BTreeSet;
@@ -83,6 +84,7 @@ impl Control {
             error: None,
             healthy_at: None,
             state_changed_at: now,
+            cost: Some(self.cost_of_new_deployment(new.app)),
             metadata: new.metadata,
             created_at: now,
             updated_at: now,
@@ -380,7 +382,7 @@ impl Control {
         Ok(deployment)
     }
 
-    async fn readable_deployment(
+    pub(crate) async fn readable_deployment(
         &self,
         tx: &mut (impl ReadTx + ?Sized),
         access: &Access,

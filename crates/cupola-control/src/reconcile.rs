@@ -14,6 +14,7 @@ mod routes;
 mod staging;
 mod state;
 mod tasks;
+mod traffic;
 
 use std::{future::Future, time::Duration};
 
@@ -50,6 +51,7 @@ impl Loops {
         spawn(Box::pin(staging::run(control.clone(), lease.clone())));
         spawn(Box::pin(jobs(control.clone(), lease.clone())));
         spawn(Box::pin(access_log::run(control.clone())));
+        spawn(Box::pin(traffic::run(control.clone(), lease.clone())));
         spawn(Box::pin(retention::run(control.clone(), lease)));
         Ok(Self { tasks })
     }

@@ -3,6 +3,7 @@
 use cupola_domain::{
     apps::{App, AppState},
     builds::{Build, BuildState},
+    deployments::Deployment,
     ids::AppId,
     instances::{Exit, Instance, InstanceState},
     processes::Process,
@@ -29,6 +30,8 @@ pub struct Explanation {
     pub exits: Vec<Exit>,
     /// The last build, if it failed.
     pub failed_build: Option<Build>,
+    /// The last one, with what it cost so far.
+    pub deployment: Option<Deployment>,
 }
 
 #[derive(Clone, Debug)]
@@ -70,6 +73,8 @@ impl Control {
         let rows = store::list::<Instance>(&mut *tx, &of_app()).await?.items;
         let exits = store::list::<Exit>(&mut *tx, &newest(EXITS_TOLD)).await?.items;
         let last_build = store::list::<Build>(&mut *tx, &newest(1)).await?.items.pop();
+        let mut deployment = store::list::<Deployment>(&mut *tx, &newest(1)).await?.items.pop();
+        deployment.iter_mut().for_each(|deployment| self.add_present_cost(deployment));
         let actual = self.ports.cells.watch().borrow().clone();
         let mut instances: Vec<_> =
             rows.into_iter().map(|row| explained(row, &processes, &actual)).collect();
@@ -81,6 +86,7 @@ impl Control {
             exits,
             failed_build: last_build
                 .filter(|build| matches!(build.state, BuildState::Failed { .. })),
+            deployment,
         })
     }
 

@@ -12,6 +12,7 @@ use crate::{
     orgs::Metadata,
     processes::{InstanceLimits, Process},
     time::Timestamp,
+    traffic::{Cost, CostPhase},
 };
 
 /// How the new instances come.
@@ -143,6 +144,9 @@ pub struct Deployment {
     /// When a new instance was found healthy last.
     pub healthy_at: Option<Timestamp>,
     pub state_changed_at: Timestamp,
+    /// What it cost the users. None of those that are older than the counting.
+    #[serde(default)]
+    pub cost: Option<Cost>,
     pub metadata: Metadata,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
@@ -152,6 +156,11 @@ impl Deployment {
     /// Every generation that its app has instances of.
     pub fn shares(&self) -> impl DoubleEndedIterator<Item = &Share> {
         self.replaces.iter().chain([&self.new])
+    }
+
+    /// Whether its requests are still being counted.
+    pub fn is_cost_due(&self) -> bool {
+        self.cost.as_ref().is_some_and(|cost| cost.phase != CostPhase::Final)
     }
 
     /// The generation that a cancelled deployment goes back to.

@@ -204,8 +204,12 @@ noun!(Job, "jobs", columns [text("operation"), text("state")], unique &[],
     }.into()]);
 
 noun!(Deployment, "deployments",
-    columns [text("app_id"), text("state")], unique &[],
-    |deployment| [id(deployment.app_id), deployment.state.name().into()]);
+columns [text("app_id"), text("state"), integer("is_cost_due")], unique &[],
+|deployment| [
+    id(deployment.app_id),
+    deployment.state.name().into(),
+    i64::from(deployment.is_cost_due()).into(),
+]);
 
 noun!(Revision, "revisions",
     columns [text("app_id"), integer("version")], unique &[&["app_id", "version"]],

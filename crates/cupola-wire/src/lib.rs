@@ -6,6 +6,7 @@ pub mod apps;
 pub mod audit_events;
 pub mod buildpacks;
 pub mod builds;
+pub mod costs;
 pub mod deployments;
 pub mod domains;
 pub mod droplets;

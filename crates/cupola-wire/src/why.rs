@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::costs::DeploymentCost;
+
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Why {
     pub app: String,
@@ -12,6 +14,9 @@ pub struct Why {
     pub exits: Vec<WhyExit>,
     /// The last build, if it failed.
     pub failed_build: Option<WhyBuild>,
+    /// What the last deployment cost the users.
+    #[serde(default)]
+    pub last_deployment: Option<DeploymentCost>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -35,3 +35,19 @@ async fn why_of_an_app_is_for_those_who_see_it() {
     assert_eq!(stranger.get(&path).await.detail(404), "App not found");
     assert_eq!(platform.anonymous().get(&path).await.detail(401), "Authentication error");
 }
+
+#[tokio::test]
+async fn cost_of_a_deployment_is_for_those_who_see_its_app() {
+    let platform = crate::push::platform().await;
+    let admin = platform.as_admin().await;
+    let auditor = platform.as_user("bob", &[RoleKind::SpaceAuditor]).await;
+    let stranger = platform.as_user("eve", &[]).await;
+    let app = crate::push::push(&admin, &platform.space.to_string(), "shop").await;
+    let body = json!({ "relationships": { "app": to(&app) } });
+    let deployment = admin.post("/v3/deployments", body).await;
+    let path = format!("/cupola/v1/deployments/{}/cost", deployment.guid());
+
+    assert_eq!(auditor.get(&path).await.expect(200)["deployment"], deployment.guid());
+    assert_eq!(stranger.get(&path).await.detail(404), "Deployment not found");
+    assert_eq!(platform.anonymous().get(&path).await.detail(401), "Authentication error");
+}

@@ -6,6 +6,7 @@ use cupola_domain::{
     ids::{AppId, InstanceId, ProcessId},
     instances::ExitCause,
     route_table::RouteTable,
+    traffic::{Ending, RequestCounts},
 };
 use cupola_testkit::{
     TestPlatform,
@@ -496,4 +497,83 @@ async fn nobody_reads_that_an_instance_runs_before_requests_reach_it() {
 
     assert_eq!(before.expect(200)["resources"][0]["state"], "STARTING");
     assert_eq!(stats.expect(200)["resources"][0]["state"], "RUNNING");
+}
+
+fn requests(count: u64, ending: Ending) -> RequestCounts {
+    let mut counts = RequestCounts::default();
+    (0..count).for_each(|_| counts.record(ending));
+    counts
+}
+
+/// The cost, once it is as wanted.
+async fn cost(client: &Client<'_>, deployment: &str, is_right: impl Fn(&Value) -> bool) -> Value {
+    let path = format!("/cupola/v1/deployments/{deployment}/cost");
+    let look = async {
+        loop {
+            let cost = client.get(&path).await.expect(200).clone();
+            if is_right(&cost) {
+                break cost;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), look).await.expect("the cost becomes right")
+}
+
+#[tokio::test]
+async fn deployment_tells_what_it_cost_the_users_before_during_and_after() {
+    let (platform, app) = running(1).await;
+    let admin = platform.as_admin().await;
+    let id: AppId = app.parse().unwrap();
+    let answered = |ms| Ending::Answered { status: 200, latency: Duration::from_millis(ms) };
+    let second = Duration::from_secs(1);
+    platform.data_plane.let_count(true);
+    platform.data_plane.tell_counts(second, id, requests(7, answered(2))).await;
+    platform.cells.let_start_slowly(web(&app));
+    let slow = deploy(&admin, &app, json!({})).await;
+    let guid = slow.guid();
+    platform.clock.advance(4 * second);
+    cost(&admin, &guid, |cost| cost["during"].is_object()).await;
+
+    platform.data_plane.tell_counts(second, id, requests(3, answered(40))).await;
+    platform.data_plane.tell_counts(second, id, requests(2, Ending::Failed)).await;
+    cost(&admin, &guid, |cost| cost["during"]["failed"] == 2).await;
+    platform.cells.let_run(web(&app));
+    assert_eq!(reason(&settled(&admin, &slow).await), "DEPLOYED");
+    platform.clock.advance(second);
+    cost(&admin, &guid, |cost| cost["after"].is_object()).await;
+    platform.data_plane.tell_counts(second, id, requests(5, answered(4))).await;
+    let so_far = cost(&admin, &guid, |cost| cost["after"]["served"] == 5).await;
+    assert_eq!(so_far["is_final"], false);
+    platform.clock.advance(60 * second);
+    admin.post(&format!("/v3/apps/{app}/actions/restart"), json!({})).await.expect(200);
+    let end = cost(&admin, &guid, |cost| cost["is_final"] == true).await;
+
+    assert_eq!(end["status"], "DEPLOYED");
+    assert_eq!((&end["before"]["served"], &end["before"]["p50_ms"]), (&json!(7), &json!(2.016)));
+    assert_eq!((&end["during"]["served"], &end["during"]["failed"]), (&json!(3), &json!(2)));
+    assert_eq!(end["during"]["p99_ms"], json!(39.936));
+    assert_eq!((&end["after"]["served"], &end["after"]["seconds"]), (&json!(5), &json!(61.0)));
+    let events = admin.get("/v3/audit_events?types=audit.app.deployment.cost").await;
+    let of_it = |event: &&Value| event["data"]["deployment_guid"] == guid.as_str();
+    let event = events.expect(200)["resources"].as_array().unwrap().iter().find(of_it).unwrap();
+    assert_eq!(event["target"]["guid"], app.as_str());
+    assert_eq!(event["data"]["during"]["failed"], 2);
+    let why = admin.get(&format!("/cupola/v1/apps/{app}/why")).await;
+    assert_eq!(why.expect(200)["last_deployment"]["deployment"], guid.as_str());
+}
+
+#[tokio::test]
+async fn cost_without_a_data_plane_that_counts_is_unknown_and_not_zero() {
+    let (platform, app) = running(1).await;
+    let admin = platform.as_admin().await;
+
+    let created = deploy(&admin, &app, json!({})).await;
+    settled(&admin, &created).await;
+    platform.clock.advance(Duration::from_secs(61));
+    admin.post(&format!("/v3/apps/{app}/actions/stop"), json!({})).await.expect(200);
+    let cost = cost(&admin, &created.guid(), |cost| cost["is_final"] == true).await;
+
+    assert_eq!((&cost["before"], &cost["during"]), (&Value::Null, &Value::Null));
+    assert_eq!(cost["after"], Value::Null);
 }

@@ -31,6 +31,7 @@ fn deployment(strategy: Strategy, max_in_flight: u32, old: u32) -> Deployment {
         replaces: vec![base],
         error: None,
         healthy_at: None,
+        cost: None,
         state_changed_at: T0,
         metadata: Metadata::default(),
         created_at: T0,
