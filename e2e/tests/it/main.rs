@@ -32,3 +32,4 @@ mod running;
 mod samples;
 mod staticfile;
 mod streams;
+mod under_load;
