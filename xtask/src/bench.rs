@@ -4,18 +4,18 @@
 //! docs/benchmarks.md; a part that is named is only printed.
 
 mod api;
-mod child;
-mod http;
+pub(crate) mod child;
+pub(crate) mod http;
 mod ingest;
 mod memory;
-mod platform;
-mod procfs;
+pub(crate) mod platform;
+pub(crate) mod procfs;
 mod push;
-mod report;
+pub(crate) mod report;
 mod router;
 mod sleeper;
 mod start;
-mod stats;
+pub(crate) mod stats;
 
 use std::{
     fs,
@@ -35,11 +35,11 @@ use platform::Platform;
 use report::{Row, Setting};
 use sleeper::Sleeper;
 
-const PAGE: &str = "docs/benchmarks.md";
+pub(crate) const PAGE: &str = "docs/benchmarks.md";
 const PARTS: [&str; 5] = ["router", "containers", "push", "api", "ingest"];
 
 /// Names another binary of the platform, to compare one with another.
-const BINARY: &str = "CUPOLA_BIN";
+pub(crate) const BINARY: &str = "CUPOLA_BIN";
 
 pub(crate) fn bench(parts: &[String]) -> anyhow::Result<()> {
     if let Some(unknown) = parts.iter().find(|part| !PARTS.contains(&part.as_str())) {
@@ -71,6 +71,8 @@ pub(crate) fn bench(parts: &[String]) -> anyhow::Result<()> {
     }
     let minutes = started.elapsed().as_secs_f64() / 60.0;
     let page = report::page(&Setting { minutes, ..setting }, &rows);
+    let before = fs::read_to_string(root().join(PAGE)).unwrap_or_default();
+    let page = report::with_soak(&page, report::soak_of(&before));
     println!("\n{page}");
     if parts.is_empty() {
         fs::write(root().join(PAGE), page).with_context(|| format!("cannot write {PAGE}"))?;
@@ -148,7 +150,7 @@ impl Drop for Scratch {
     }
 }
 
-fn date() -> String {
+pub(crate) fn date() -> String {
     output("date", &["-u", "+%Y-%m-%d"]).unwrap_or_default().trim().to_owned()
 }
 
@@ -175,7 +177,7 @@ fn busy_ticks() -> anyhow::Result<u64> {
 }
 
 /// What was measured on and with.
-fn machine() -> Vec<String> {
+pub(crate) fn machine() -> Vec<String> {
     let field = |path: &str, key: &str| {
         let text = fs::read_to_string(path).unwrap_or_default();
         let line = text.lines().find(|line| line.starts_with(key)).unwrap_or_default();

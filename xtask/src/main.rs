@@ -5,6 +5,7 @@ mod bench;
 mod demo;
 mod prepare;
 mod run;
+mod soak;
 mod suite;
 mod tidy;
 
@@ -34,6 +35,7 @@ fn dispatch(verb: Option<&str>, rest: &[String]) -> anyhow::Result<()> {
         Some("demo") => demo::start(),
         Some("run") => demo::platform(),
         Some("bench") => bench::bench(rest),
-        _ => bail!("verbs: prepare, check, test, e2e, architecture, tidy, demo, run, bench"),
+        Some("soak") => soak::soak(),
+        _ => bail!("verbs: prepare, check, test, e2e, architecture, tidy, demo, run, bench, soak"),
     }
 }

@@ -47,6 +47,13 @@ pub(crate) fn bench() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What `make soak` needs besides: another generator of load, and the `cf` CLI to log in with.
+pub(crate) fn soak() -> anyhow::Result<()> {
+    packages(&[("hey", "hey")])?;
+    cf()?;
+    Ok(())
+}
+
 /// Debian's nginx, unpacked and not installed: the package would start a server on port 80.
 pub(crate) fn nginx() -> anyhow::Result<PathBuf> {
     let folder = tools().join("nginx");

@@ -8,16 +8,16 @@ use std::{
 use anyhow::{Context, bail};
 
 /// Told to end and collected at the end, whichever way that comes.
-pub(super) struct Guarded(pub(super) Child);
+pub(crate) struct Guarded(pub(crate) Child);
 
 impl Guarded {
-    pub(super) fn spawn(command: &mut Command) -> anyhow::Result<Self> {
+    pub(crate) fn spawn(command: &mut Command) -> anyhow::Result<Self> {
         let name = command.get_program().to_string_lossy().into_owned();
         let child = command.stdin(Stdio::null()).spawn();
         Ok(Self(child.with_context(|| format!("cannot run {name}"))?))
     }
 
-    pub(super) fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.0.id()
     }
 }
@@ -42,14 +42,14 @@ impl Drop for Guarded {
 }
 
 /// Runs it to its end, with its output kept for the error; fails if it fails or takes too long.
-pub(super) fn finish(command: &mut Command, within: Duration) -> anyhow::Result<Output> {
+pub(crate) fn finish(command: &mut Command, within: Duration) -> anyhow::Result<Output> {
     let name = command.get_program().to_string_lossy().into_owned();
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = Guarded::spawn(command)?;
     finish_spawned(child, &name, within)
 }
 
-pub(super) fn finish_spawned(
+pub(crate) fn finish_spawned(
     mut child: Guarded,
     name: &str,
     within: Duration,
@@ -86,7 +86,7 @@ fn collect(stream: Option<impl std::io::Read>) -> Vec<u8> {
 }
 
 /// Looks until something is found.
-pub(super) fn wait_for<T>(
+pub(crate) fn wait_for<T>(
     what: &str,
     within: Duration,
     mut look: impl FnMut() -> anyhow::Result<Option<T>>,

@@ -9,14 +9,14 @@ use std::{
 /// How long an answer may take; the API holds some for 20 s.
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 
-pub(super) struct Client {
+pub(crate) struct Client {
     address: SocketAddr,
     connection: Option<BufReader<TcpStream>>,
 }
 
 /// What is asked.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Request<'a> {
+pub(crate) struct Request<'a> {
     pub(super) method: &'a str,
     pub(super) host: &'a str,
     pub(super) path: &'a str,
@@ -25,17 +25,17 @@ pub(super) struct Request<'a> {
 }
 
 #[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) status: u16,
-    pub(super) body: String,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) body: String,
 }
 
 impl Client {
-    pub(super) const fn new(address: SocketAddr) -> Self {
+    pub(crate) const fn new(address: SocketAddr) -> Self {
         Self { address, connection: None }
     }
 
-    pub(super) fn get(&mut self, host: &str, path: &str) -> io::Result<Answer> {
+    pub(crate) fn get(&mut self, host: &str, path: &str) -> io::Result<Answer> {
         self.send(Request { method: "GET", host, path, authorization: "", json: "" })
     }
 

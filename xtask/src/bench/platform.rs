@@ -19,18 +19,18 @@ use super::{
 use crate::prepare;
 
 /// How long one step of the platform may take.
-pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// Of nobody else on a machine that is measured; a network that is taken is refused by `up`.
 const SUBNET: &str = "10.231.0.0/20";
 
-pub(super) struct Platform {
+pub(crate) struct Platform {
     up: Guarded,
     pub(super) binary: PathBuf,
     cf: PathBuf,
-    pub(super) folder: PathBuf,
+    pub(crate) folder: PathBuf,
     run_dir: PathBuf,
     pub(super) api: SocketAddr,
-    pub(super) router: SocketAddr,
+    pub(crate) router: SocketAddr,
     client: Client,
     authorization: String,
 }
@@ -38,11 +38,15 @@ pub(super) struct Platform {
 impl Platform {
     /// Starts it in a folder of its own below `scratch`, with `cf` logged in.
     pub(super) fn start(scratch: &Path) -> anyhow::Result<Self> {
+        let run_dir = PathBuf::from(format!("/run/cupola-bench-{}", std::process::id()));
+        Self::start_in(scratch.join("platform"), run_dir)
+    }
+
+    /// In these folders, where it may have been before.
+    pub(crate) fn start_in(folder: PathBuf, run_dir: PathBuf) -> anyhow::Result<Self> {
         let cf = prepare::cf()?;
-        let folder = scratch.join("platform");
         fs::create_dir_all(&folder)?;
         let (api, router) = (free_address()?, free_address()?);
-        let run_dir = PathBuf::from(format!("/run/cupola-bench-{}", std::process::id()));
         let binary = super::binary();
         let log = fs::File::create(folder.join("up.log"))?;
         let mut up = Command::new(&binary);
@@ -84,39 +88,39 @@ impl Platform {
     }
 
     /// Tokens expire; each part of the measurement begins with a new one.
-    pub(super) fn renew_token(&mut self) -> anyhow::Result<()> {
+    pub(crate) fn renew_token(&mut self) -> anyhow::Result<()> {
         let token = finish(self.cf().arg("oauth-token"), PATIENCE)?;
         self.authorization = String::from_utf8(token.stdout)?.trim().to_owned();
         Ok(())
     }
 
     /// What the platform printed so far.
-    pub(super) fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.folder.join("up.log")).unwrap_or_default()
     }
 
-    pub(super) fn cf(&self) -> Command {
+    pub(crate) fn cf(&self) -> Command {
         let mut cf = Command::new(&self.cf);
         cf.env("CF_HOME", &self.folder).env("CF_COLOR", "false").current_dir(&self.folder);
         cf
     }
 
-    pub(super) fn cupola(&self) -> Command {
+    pub(crate) fn cupola(&self) -> Command {
         let mut cupola = Command::new(&self.binary);
         cupola.env("CUPOLA_RUN_DIR", &self.run_dir).current_dir(&self.folder);
         cupola
     }
 
-    pub(super) fn get(&mut self, path: &str) -> anyhow::Result<Value> {
+    pub(crate) fn get(&mut self, path: &str) -> anyhow::Result<Value> {
         json(&self.ask("GET", path, "")?)
     }
 
-    pub(super) fn post(&mut self, path: &str, body: &Value) -> anyhow::Result<Value> {
+    pub(crate) fn post(&mut self, path: &str, body: &Value) -> anyhow::Result<Value> {
         json(&self.ask("POST", path, &body.to_string())?)
     }
 
     /// The answer to a request of the administrator, if it is a good one.
-    pub(super) fn ask(&mut self, method: &str, path: &str, json: &str) -> anyhow::Result<Answer> {
+    pub(crate) fn ask(&mut self, method: &str, path: &str, json: &str) -> anyhow::Result<Answer> {
         let host = self.api.to_string();
         let request =
             Request { method, host: &host, path, authorization: &self.authorization, json };
@@ -128,17 +132,22 @@ impl Platform {
     }
 
     /// The id of the only resource that a list has.
-    pub(super) fn find(&mut self, list: &str) -> anyhow::Result<String> {
+    pub(crate) fn find(&mut self, list: &str) -> anyhow::Result<String> {
         let list_ = self.get(list)?;
         let guid = list_["resources"][0]["guid"].as_str();
         Ok(guid.with_context(|| format!("{list} is empty"))?.to_owned())
     }
 
-    pub(super) fn control_pid(&self) -> u32 {
+    /// False once `cupola up` has ended, as Ctrl-C makes it.
+    pub(crate) fn is_up(&mut self) -> bool {
+        matches!(self.up.0.try_wait(), Ok(None))
+    }
+
+    pub(crate) fn control_pid(&self) -> u32 {
         self.up.pid()
     }
 
-    pub(super) fn router_pid(&self) -> anyhow::Result<u32> {
+    pub(crate) fn router_pid(&self) -> anyhow::Result<u32> {
         let processes = procfs::naming(&self.run_dir);
         let router = processes
             .iter()
@@ -180,7 +189,7 @@ impl Platform {
     }
 
     /// Ends everything, and fails if something is left.
-    pub(super) fn remove(self) -> anyhow::Result<()> {
+    pub(crate) fn remove(self) -> anyhow::Result<()> {
         let place = [self.folder.join("data"), self.run_dir.clone()];
         let mut down = Command::new(&self.binary);
         down.arg("down").arg("--data-dir").arg(&place[0]).arg("--run-dir").arg(&place[1]);

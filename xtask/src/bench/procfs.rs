@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use anyhow::Context;
 
 /// Proportional set size: each shared page counts once, divided among those who share it.
-pub(super) fn pss_mib(pid: u32) -> anyhow::Result<f64> {
+pub(crate) fn pss_mib(pid: u32) -> anyhow::Result<f64> {
     let path = format!("/proc/{pid}/smaps_rollup");
     let text = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
     let kib = text.lines().find_map(|line| line.strip_prefix("Pss:"));

@@ -84,6 +84,25 @@ pub(super) fn page(setting: &Setting, rows: &[Row]) -> String {
     page
 }
 
+/// What `make soak` writes below everything else.
+const SOAK: &str = "\n## Soak\n";
+
+/// The section of `make soak`, which a run of `make bench` leaves alone.
+pub(crate) fn soak_of(page: &str) -> &str {
+    page.find(SOAK).map_or("", |at| &page[at..])
+}
+
+/// The page with this section in the place of the one that it had.
+pub(crate) fn with_soak(page: &str, section: &str) -> String {
+    let rest = page.strip_suffix(soak_of(page)).unwrap_or(page);
+    format!("{rest}{section}")
+}
+
+/// The section with these lines.
+pub(crate) fn soak_section(text: &str) -> String {
+    format!("{SOAK}\n{}\n", text.trim_end())
+}
+
 fn capitalised(text: &str) -> String {
     let mut letters = text.chars();
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
@@ -124,5 +143,17 @@ mod tests {
 
         assert!(page.contains("| idle platform | 60 MiB | 61.0 MiB | 1 | **missed** by 1.0 MiB |"));
         assert!(page.contains("\n**Idle platform.** Read.\n"));
+    }
+
+    #[test]
+    fn section_of_the_soak_is_kept_and_replaced() {
+        let page = "# Benchmarks\n\nNot here.\n";
+
+        let first = with_soak(page, &soak_section("1 deployment"));
+        let second = with_soak(&first, &soak_section("2 deployments"));
+
+        assert_eq!(second, "# Benchmarks\n\nNot here.\n\n## Soak\n\n2 deployments\n");
+        assert_eq!(with_soak(page, soak_of(&second)), second);
+        assert_eq!(soak_of(page), "");
     }
 }

@@ -2,21 +2,21 @@
 
 /// Measured values, the smallest first.
 #[derive(Clone, Debug)]
-pub(super) struct Samples(Vec<f64>);
+pub(crate) struct Samples(Vec<f64>);
 
 impl Samples {
     /// Of at least one value.
-    pub(super) fn new(mut values: Vec<f64>) -> Self {
+    pub(crate) fn new(mut values: Vec<f64>) -> Self {
         assert!(!values.is_empty(), "a measurement has at least one value");
         values.sort_by(f64::total_cmp);
         Self(values)
     }
 
-    pub(super) fn n(&self) -> usize {
+    pub(crate) fn n(&self) -> usize {
         self.0.len()
     }
 
-    pub(super) fn median(&self) -> f64 {
+    pub(crate) fn median(&self) -> f64 {
         let middle = self.0.len() / 2;
         if self.0.len().is_multiple_of(2) {
             f64::midpoint(self.0[middle - 1], self.0[middle])
@@ -26,16 +26,16 @@ impl Samples {
     }
 
     /// The smallest value that is not exceeded by this many of a hundred.
-    pub(super) fn percentile(&self, of_hundred: usize) -> f64 {
+    pub(crate) fn percentile(&self, of_hundred: usize) -> f64 {
         let rank = (self.0.len() * of_hundred).div_ceil(100);
         self.0[rank.saturating_sub(1)]
     }
 
-    pub(super) fn min(&self) -> f64 {
+    pub(crate) fn min(&self) -> f64 {
         self.0[0]
     }
 
-    pub(super) fn max(&self) -> f64 {
+    pub(crate) fn max(&self) -> f64 {
         self.0[self.0.len() - 1]
     }
 }
