@@ -3,13 +3,15 @@
 //! Part of the instances' pass, because what is ready is seen there. A change is written before
 //! anything follows from it, so that a deployment goes on where it was after a kill.
 
+use std::collections::{HashMap, HashSet};
+
 use cupola_domain::{
     apps::App,
     deployments::{
         Deployment, DeploymentState,
         plan::{Sight, advance},
     },
-    ids::GenerationId,
+    ids::ProcessId,
     instances::{Instance, InstanceState},
     processes::Process,
 };
@@ -29,10 +31,15 @@ pub(super) async fn pass(
     actual: &ActualState,
     is_served: &(dyn Fn(&Instance) -> bool + Sync),
 ) -> Result<bool, ControlError> {
+    if state.deployments.is_empty() {
+        return Ok(false);
+    }
     let mut moved = Vec::new();
+    let instances = by_process(state);
     for deployment in state.deployments.values() {
         let Some(process) = state.web_of(deployment.app_id) else { continue };
-        let next = next(deployment, process, state, actual, is_served);
+        let rows = instances.get(&process.id).map_or(&[][..], Vec::as_slice);
+        let next = next(deployment, process, rows, actual, is_served);
         if next != *deployment {
             moved.push((deployment, next));
         }
@@ -59,19 +66,26 @@ pub(super) async fn pass(
     Ok(true)
 }
 
+/// Once for all deployments of a pass.
+fn by_process(state: &State) -> HashMap<ProcessId, Vec<&Instance>> {
+    let mut instances: HashMap<_, Vec<_>> = HashMap::new();
+    for row in state.instances.values() {
+        instances.entry(row.process_id).or_default().push(row);
+    }
+    instances
+}
+
 fn next(
     deployment: &Deployment,
     process: &Process,
-    state: &State,
+    rows: &[&Instance],
     actual: &ActualState,
     is_served: &(dyn Fn(&Instance) -> bool + Sync),
 ) -> Deployment {
-    let rows: Vec<&Instance> =
-        state.instances.values().filter(|row| row.process_id == process.id).collect();
-    let is_ready = |generation: GenerationId, index: u32| {
-        let mut rows = rows.iter().filter(|row| row.generation == generation && row.index == index);
-        rows.any(|row| row.state == InstanceState::Running && is_routable(actual, row))
-    };
+    let is_up = |row: &&&Instance| row.state == InstanceState::Running && is_routable(actual, row);
+    let ready: HashSet<_> =
+        rows.iter().filter(is_up).map(|row| (row.generation, row.index)).collect();
+    let is_ready = |generation, index| ready.contains(&(generation, index));
     let failure = rows
         .iter()
         .filter(|row| row.generation == deployment.new.generation)
