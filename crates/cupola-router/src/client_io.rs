@@ -61,6 +61,8 @@ pub(crate) struct ConnState {
     awaiting_app: AtomicBool,
     app_too_slow: AtomicBool,
     draining: AtomicBool,
+    /// A request was begun on it, ever.
+    was_asked: AtomicBool,
     write_blocked_ms: AtomicU64,
     reset_on_close: AtomicBool,
     upgrade_refused: AtomicBool,
@@ -97,6 +99,7 @@ impl ConnState {
             awaiting_app: AtomicBool::new(false),
             app_too_slow: AtomicBool::new(false),
             draining: AtomicBool::new(false),
+            was_asked: AtomicBool::new(false),
             write_blocked_ms: AtomicU64::new(0),
             reset_on_close: AtomicBool::new(false),
             upgrade_refused: AtomicBool::new(false),
@@ -107,6 +110,7 @@ impl ConnState {
 
     pub(crate) fn begin_request(&self, has_body: bool) {
         self.enter(Phase::Request);
+        self.was_asked.store(true, Relaxed);
         self.uploading.store(has_body, Relaxed);
         self.answered.store(false, Relaxed);
     }
@@ -178,8 +182,11 @@ impl ConnState {
         self.waker.wake();
     }
 
-    pub(crate) fn is_draining(&self) -> bool {
-        self.draining.load(Relaxed)
+    /// The connection shall end after the request that is on it. One that was just made has its
+    /// first still on the way: closing it would fail a request that its client cannot know to be
+    /// unread.
+    pub(crate) fn must_end(&self) -> bool {
+        self.draining.load(Relaxed) && self.was_asked.load(Relaxed)
     }
 
     /// The client must not take what it has for the whole answer.
@@ -228,6 +235,13 @@ impl ConnState {
         match self.phase() {
             Phase::Head if older(&self.since_ms, limits.header_deadline_ms) => {
                 Verdict::Close("the request head is not complete in time")
+            }
+            Phase::Head
+                if self.draining.load(Relaxed)
+                    && !self.was_asked.load(Relaxed)
+                    && older(&self.since_ms, limits.drain_unasked_ms) =>
+            {
+                Verdict::Close("nothing was asked on it before the drain")
             }
             Phase::Idle if older(&self.since_ms, limits.keep_alive_idle_ms) => {
                 Verdict::Close("the connection is idle")

@@ -50,6 +50,8 @@ pub struct Limits {
     pub spool_bytes_max: usize,
     /// How long requests may still run once the router was told to stop.
     pub drain_ms: u64,
+    /// How long a connection on which nothing was asked yet is waited for then, since it was made.
+    pub drain_unasked_ms: u64,
     /// How often deadlines are checked.
     pub sweep_ms: u64,
     /// How often traffic is reported to control.
@@ -81,6 +83,7 @@ impl Default for Limits {
             linger_ms: 5_000,
             spool_bytes_max: 8 << 20,
             drain_ms: 30_000,
+            drain_unasked_ms: 1_000,
             sweep_ms: 1_000,
             report_ms: 250,
             save_ms: 250,

@@ -177,11 +177,8 @@ async fn accept(worker: Rc<Worker>, listener: TcpListener) {
         };
         match accepted {
             Ok((stream, address)) => {
-                let permit = tokio::select! {
-                    permit = worker.place_for_connection() => permit,
-                    _ = stage.wait_for(|stage| *stage >= Stage::Draining) => return,
-                };
-                let Some(permit) = permit else { return };
+                // Served even if the drain has begun meanwhile: nobody else has this connection.
+                let Some(permit) = worker.place_for_connection().await else { return };
                 worker.spawn_connection(stream, address, permit);
             }
             Err(error) if is_about_one_connection(&error) => {}
@@ -373,11 +370,18 @@ async fn serve(worker: Rc<Worker>, client: Rc<Client>, io: ClientIo) {
             state.register(cx.waker());
             is_registered = true;
         }
-        if state.is_draining() && !is_told {
-            is_told = true;
-            connection.as_mut().graceful_shutdown();
+        loop {
+            if state.must_end() && !is_told {
+                is_told = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            let polled = connection.as_mut().poll(cx);
+            // Again if the first request of a drain came just now, so that its answer says that it
+            // is the last.
+            if polled.is_ready() || is_told || !state.must_end() {
+                return polled;
+            }
         }
-        connection.as_mut().poll(cx)
     });
     if let Err(error) = ended.await {
         tracing::debug!(client = %client.address, %error, "a connection of a client ended");
