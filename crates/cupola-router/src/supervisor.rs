@@ -31,6 +31,7 @@ use rustix::net::{
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
 use tokio::{
+    io::AsyncReadExt,
     process::{Child, Command},
     sync::watch,
     task::{AbortHandle, spawn_blocking},
@@ -47,6 +48,8 @@ use crate::{
 
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 const READY_WITHIN: Duration = Duration::from_secs(10);
+/// A router that has let go of its socket and still runs after so long drains.
+const DIES_WITHIN: Duration = Duration::from_millis(50);
 /// Added to a drain before the router is killed.
 const KILL_AFTER: Duration = Duration::from_secs(5);
 const BACKOFF: Duration = Duration::from_millis(100);
@@ -380,6 +383,22 @@ async fn end_silent(pid: u32) -> Result<(), RouterProcessError> {
     Ok(())
 }
 
+/// Returns when the router closes the connection.
+async fn attend(control_socket: &Path) -> io::Result<()> {
+    let socket = control_socket.to_owned();
+    let begin = move || {
+        let mut stream = connect(&socket)?;
+        stream.write_all(&protocol::encode(&ToRouter::Attend)?)?;
+        stream.set_nonblocking(true)?;
+        Ok(stream)
+    };
+    let stream = spawn_blocking(begin).await.map_err(io::Error::other).flatten()?;
+    let mut stream = tokio::net::UnixStream::from_std(stream)?;
+    // A reset is an end too.
+    let _end = stream.read(&mut [0]).await;
+    Ok(())
+}
+
 async fn tell_to_drain(control_socket: &Path, within: Duration) {
     let socket = control_socket.to_owned();
     let deadline_ms = u64::try_from(within.as_millis()).ok();
@@ -518,23 +537,47 @@ impl Supervisor {
         let mut backoff = Duration::ZERO;
         loop {
             let started = Instant::now();
-            let status = router.ended().await;
+            let pid = router.pid();
+            let status = tokio::select! {
+                status = router.ended() => status,
+                () = self.drains(pid) => "it drains".to_owned(),
+            };
             // At once, unless it cannot stay up.
             backoff = match started.elapsed() {
                 lived if lived > BACKOFF_MAX => Duration::ZERO,
                 _ if backoff.is_zero() => BACKOFF,
                 _ => (backoff * 2).min(BACKOFF_MAX),
             };
-            tracing::error!(pid = ?router.pid(), status, "the router died; starting it again");
+            tracing::error!(?pid, status, "the router ends; starting another");
             self.publish(|status| {
                 status.pid = None;
                 status.restarts += 1;
             });
-            router = self.spawn_again(&mut backoff).await;
+            let another = self.spawn_again(&mut backoff).await;
+            let mut old = std::mem::replace(&mut router, another);
+            // One that drains is a child still, and wants to be waited for.
+            tokio::spawn(async move { old.ended().await });
             self.publish(|status| {
                 (status.pid, status.was_adopted) = (router.pid(), false);
             });
         }
+    }
+
+    /// Until the router has let go of its sockets by itself, as at SIGTERM: the next one takes over
+    /// while it finishes what it was given. Never for one that does not tell.
+    async fn drains(&self, pid: Option<u32>) {
+        let socket = &self.config.control_socket;
+        while attend(socket).await.is_ok() {
+            match find(socket).await {
+                Ok(Found::Router(answered)) if Some(answered.pid) == pid => {
+                    // An older one closes what it does not understand.
+                    return std::future::pending().await;
+                }
+                Ok(Found::Nobody) => return sleep(DIES_WITHIN).await,
+                _ => sleep(BACKOFF_MAX).await,
+            }
+        }
+        std::future::pending().await
     }
 
     async fn spawn_again(&self, backoff: &mut Duration) -> Running {

@@ -1,6 +1,6 @@
 //! Whatever replaces, stops or moves instances while every kind of request is under way: none fails.
 
-use e2e::load::Kind;
+use e2e::load::{Kind, Report};
 
 use crate::{
     apps::{are_all_running, files, guid, instance_ids, push},
@@ -96,13 +96,23 @@ fn restarts_of_control_and_router_refuse_nobody() {
         load.wait_for_more(1);
         platform.up();
     });
+    router_ends(&platform, &load);
     router_is_replaced(&mut platform, &load);
     router_is_killed(&platform, &load);
     load.wait_for_more(1);
 }
 
-/// With other settings a new router takes over what the old one listens on; the old one finishes
-/// what it was given. Only connections without a request are closed, which clients notice by asking.
+/// A router that is told to end makes way for the next one and finishes what it was given.
+fn router_ends(platform: &Platform, load: &Load) {
+    let (before, routers) = (load.report(), platform.pids("router"));
+
+    send_signal("TERM", routers[0]);
+    load.wait_for_more(1);
+
+    loses_only_idle_connections(platform, load, &before, &routers);
+}
+
+/// With other settings a new router takes over what the old one listens on.
 fn router_is_replaced(platform: &mut Platform, load: &Load) {
     let (before, routers) = (load.report(), platform.pids("router"));
     platform.end_control("INT");
@@ -111,8 +121,15 @@ fn router_is_replaced(platform: &mut Platform, load: &Load) {
     platform.up();
     load.wait_for_more(1);
 
+    loses_only_idle_connections(platform, load, &before, &routers);
+}
+
+/// Connections without a request are closed, which clients notice by asking; no request fails.
+#[track_caller]
+fn loses_only_idle_connections(platform: &Platform, load: &Load, before: &Report, routers: &[u32]) {
     wait_for("the end of the old router", || {
-        (platform.pids("router").len() == 1 && platform.pids("router") != routers).then_some(())
+        let now = platform.pids("router");
+        (now.len() == 1 && now != routers).then_some(())
     });
     load.wait_for_more(1);
     let after = load.report();

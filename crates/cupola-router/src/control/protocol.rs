@@ -54,6 +54,8 @@ pub(crate) enum ToRouter {
     },
     /// Asks for the listening sockets, as ancillary data of the answer.
     Listeners,
+    /// Says nothing more; the router closes the connection when it begins to drain.
+    Attend,
     /// Stop accepting, finish what is under way, end.
     Drain {
         deadline_ms: Option<u64>,

@@ -19,7 +19,7 @@ use std::{
 use cupola_domain::{ids::InstanceId, route_table::RouteTable};
 use cupola_ports::data_plane::InstanceTraffic;
 use tokio::{
-    io::{AsyncWrite, Interest},
+    io::{AsyncReadExt, AsyncWrite, Interest},
     net::{
         UnixListener, UnixStream,
         unix::{OwnedReadHalf, OwnedWriteHalf},
@@ -204,6 +204,17 @@ impl Control {
                 stream
                     .try_io(Interest::WRITABLE, || protocol::send_with_fds(&stream, &answer, &fds))
             }
+            ToRouter::Attend => {
+                let attend = async move {
+                    // Whoever attends may go away; nothing else comes.
+                    let _gone = stream.read(&mut [0]).await;
+                };
+                let attending = spawn_local(attend).abort_handle();
+                let mut tasks = self.tasks.borrow_mut();
+                tasks.retain(|task| !task.is_finished());
+                tasks.push(attending);
+                Ok(())
+            }
             other => {
                 self.clone().take(other);
                 protocol::write(&mut stream, &FromRouter::Draining).await
@@ -247,7 +258,7 @@ impl Control {
                 self.begin_drain();
                 self.drain.notify_one();
             }
-            ToRouter::Hello { .. } | ToRouter::Listeners => {}
+            ToRouter::Hello { .. } | ToRouter::Listeners | ToRouter::Attend => {}
         }
     }
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use cupola_domain::route_table::RouteTable;
 use cupola_ports::data_plane::DataPlane;
-use cupola_router::{RouterClient, RouterProcess, RouterProcessError};
+use cupola_router::{RouterClient, RouterProcess, RouterProcessError, RouterStatus};
 use futures_util::StreamExt;
 use tokio::time::timeout;
 
@@ -278,6 +278,72 @@ async fn sigterm_drains_and_the_signals_of_a_terminal_do_nothing() {
         tokio::net::TcpStream::connect(router.address()).await.is_err()
     })
     .await;
+}
+
+#[tokio::test]
+async fn router_that_is_told_to_end_makes_way_while_it_finishes() {
+    use rustix::process::{Pid, Signal, kill_process};
+    let router = TestRouter::start().await;
+    let (release, released) = tokio::sync::oneshot::channel::<()>();
+    let released = std::sync::Mutex::new(Some(released));
+    let slow = App::raw(move |_, mut stream| {
+        let released = released.lock().unwrap().take().unwrap();
+        async move {
+            skim(&mut stream).await;
+            released.await.unwrap();
+            tokio::io::AsyncWriteExt::write_all(&mut stream, ok("late").as_bytes()).await.unwrap();
+        }
+    })
+    .await;
+    let quick = App::saying("hi").await;
+    let routes = [
+        route("slow.test", vec![slow.endpoint.clone()]),
+        route("quick.test", vec![quick.endpoint.clone()]),
+    ];
+    router.serve(routes).await;
+    let mut busy = router.connect().await;
+    busy.send("GET / HTTP/1.1\r\nHost: slow.test\r\n\r\n").await;
+    router.report(|report| report.instances[&slow.id()].in_flight == 1).await;
+    let old = router.pid();
+
+    kill_process(Pid::from_raw(old as i32).unwrap(), Signal::TERM).unwrap();
+    // Taken from the queue by the next router while the old one still has a request.
+    let meanwhile = router.get("quick.test", "/").await;
+    let mut status = router.process.as_ref().unwrap().status();
+    let is_another = |status: &RouterStatus| status.pid.is_some_and(|pid| pid != old);
+    timeout(PATIENCE, status.wait_for(is_another)).await.unwrap().unwrap();
+    release.send(()).unwrap();
+
+    assert_eq!(meanwhile.text(), "hi");
+    assert_eq!(busy.answer().await.text(), "late");
+    router.report(|report| report.restarts == 1 && report.serving == Some((1, 1))).await;
+}
+
+#[tokio::test]
+async fn connection_that_was_just_made_is_answered_though_the_router_ends() {
+    use rustix::process::{Pid, Signal, kill_process};
+    let router = TestRouter::with(|limits| limits.drain_unasked_ms = 60_000).await;
+    let app = App::saying("hi").await;
+    router.serve([route("a.test", vec![app.endpoint.clone()])]).await;
+    let old = router.pid();
+    let mut clients = Vec::new();
+    for _ in 0..20 {
+        clients.push(router.connect().await);
+    }
+
+    kill_process(Pid::from_raw(old as i32).unwrap(), Signal::TERM).unwrap();
+    let mut status = router.process.as_ref().unwrap().status();
+    let is_another = |status: &RouterStatus| status.pid.is_some_and(|pid| pid != old);
+    timeout(PATIENCE, status.wait_for(is_another)).await.unwrap().unwrap();
+
+    let mut last_ones = 0;
+    for client in &mut clients {
+        client.send("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").await;
+        let answer = client.answer().await;
+        assert_eq!(answer.text(), "hi");
+        last_ones += usize::from(answer.header("Connection") == Some("close"));
+    }
+    assert_ne!(last_ones, 0, "the old router had accepted none of them");
 }
 
 #[tokio::test]
