@@ -4,7 +4,7 @@
 use std::{
     cell::Cell,
     rc::Rc,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant, SystemTime},
 };
 
@@ -85,6 +85,7 @@ impl Exchange {
         let instance = self.instance.clone();
         self.leave_instance();
         (self.instance, self.is_tunnel) = (instance, true);
+        self.worker.shared.tunnels.fetch_add(1, Relaxed);
     }
 
     pub(crate) fn instance(&self) -> Option<&Arc<Instance>> {
@@ -155,6 +156,9 @@ impl Drop for Exchange {
             self.worker.log_access(self.started_at + outcome.total, &self.draft, &outcome);
         }
         self.leave_instance();
+        if self.is_tunnel {
+            self.worker.shared.tunnels.fetch_sub(1, Relaxed);
+        }
         self.worker.put_back(std::mem::take(&mut self.draft));
     }
 }

@@ -9,7 +9,7 @@ use std::{
         unix::{fs::PermissionsExt, net as unix},
     },
     path::{Path, PathBuf},
-    sync::{Arc, mpsc},
+    sync::{Arc, atomic::AtomicUsize, mpsc},
     thread,
     time::{Duration, Instant},
 };
@@ -110,6 +110,7 @@ fn serve(
         access: (0..workers).map(|_| AccessBuffer::default()).collect(),
         accounts: Accounts::new(workers),
         report_now: Notify::new(),
+        tunnels: AtomicUsize::new(0),
         connections: Arc::new(Semaphore::new(args.limits.connections_max)),
         trusted_proxies: args.trusted_proxies,
         limits: args.limits,
@@ -177,16 +178,16 @@ async fn asked_to_end(control: &Control) -> Result<Duration, RouterError> {
 async fn drain(shared: &Shared, stage: &watch::Sender<Stage>, within: Duration) {
     tracing::info!(connections = shared.open_connections(), "draining");
     stage.send_replace(Stage::Draining);
-    wait_until_empty(shared, within).await;
+    wait_for_none(within, || shared.connections_of_requests()).await;
     stage.send_replace(Stage::Closing);
-    wait_until_empty(shared, GOODBYE).await;
+    wait_for_none(GOODBYE, || shared.open_connections()).await;
     tracing::info!(connections_cut = shared.open_connections(), "the router ends");
     stage.send_replace(Stage::Ended);
 }
 
-async fn wait_until_empty(shared: &Shared, within: Duration) {
+async fn wait_for_none(within: Duration, left: impl Fn() -> usize) {
     let deadline = Instant::now() + within;
-    while shared.open_connections() > 0 && Instant::now() < deadline {
+    while left() > 0 && Instant::now() < deadline {
         sleep(Duration::from_millis(20)).await;
     }
 }

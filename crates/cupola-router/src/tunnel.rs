@@ -73,6 +73,9 @@ pub(crate) async fn run(
     let (received, sent) = copy_both(up, down, client_first, app_first).await;
     exchange.received.set(received);
     exchange.sent = sent;
+    // Before the place of the connection is free: a drain must not take another request for this
+    // tunnel.
+    drop(exchange);
 }
 
 async fn copy_both(

@@ -13,7 +13,11 @@ use std::{
     net::SocketAddr,
     pin::pin,
     rc::Rc,
-    sync::{Arc, mpsc},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+        mpsc,
+    },
     task::Poll,
     time::{Duration, SystemTime},
 };
@@ -67,11 +71,18 @@ pub(crate) struct Shared {
     /// Something happened that control waits for.
     pub(crate) report_now: Notify,
     pub(crate) connections: Arc<Semaphore>,
+    /// Of the connections, those that are tunnels.
+    pub(crate) tunnels: AtomicUsize,
 }
 
 impl Shared {
     pub(crate) fn open_connections(&self) -> usize {
         self.limits.connections_max.saturating_sub(self.connections.available_permits())
+    }
+
+    /// Without tunnels, which end when they are told to.
+    pub(crate) fn connections_of_requests(&self) -> usize {
+        self.open_connections().saturating_sub(self.tunnels.load(Relaxed))
     }
 }
 

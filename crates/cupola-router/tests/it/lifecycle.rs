@@ -256,6 +256,31 @@ async fn drain_ends_at_its_deadline_and_tells_websockets_1001() {
 }
 
 #[tokio::test]
+async fn drain_does_not_wait_for_tunnels_once_the_requests_are_answered() {
+    let mut router = TestRouter::start().await;
+    let app = App::raw(|_, stream| async move {
+        if let Ok(mut socket) = tokio_tungstenite::accept_async(stream).await {
+            while let Some(Ok(_)) = socket.next().await {}
+        }
+    })
+    .await;
+    router.serve([route("a.test", vec![app.endpoint.clone()])]).await;
+    let mut client = router.connect().await;
+    let request = "GET / HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                   Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    client.send(request).await;
+    assert!(client.head().await.starts_with("HTTP/1.1 101"));
+    router.report(|report| report.instances[&app.id()].tunnels == 1).await;
+
+    // Far beyond the patience of this test.
+    let stopping = tokio::spawn(router.process.take().unwrap().stop(Duration::from_secs(600)));
+
+    client.expect_bytes(&[0x88, 0x02, 0x03, 0xe9]).await;
+    drop(client);
+    timeout(PATIENCE, stopping).await.unwrap().unwrap().unwrap();
+}
+
+#[tokio::test]
 async fn sigterm_drains_and_the_signals_of_a_terminal_do_nothing() {
     use rustix::process::{Pid, Signal, kill_process};
     let mut router = TestRouter::start().await;
