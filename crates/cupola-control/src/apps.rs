@@ -4,6 +4,7 @@ pub mod actions;
 mod current_droplet;
 mod environment;
 mod lifecycle;
+pub(crate) mod told;
 
 use std::collections::BTreeMap;
 
@@ -11,6 +12,7 @@ use cupola_domain::{
     access::Access,
     apps::{App, AppState},
     builds::Build,
+    changes::environment_difference,
     deployments::Deployment,
     droplets::Droplet,
     generations::Generation,
@@ -131,6 +133,7 @@ impl Control {
     ) -> Result<PlacedApp, ControlError> {
         let now = self.ports.clock.now();
         check_name(&new.name)?;
+        let request = told::creation(&new);
         let mut app = App {
             id: AppId::random(),
             space_id: space.id,
@@ -151,8 +154,10 @@ impl Control {
         let web = new_process(&app, WEB, &self.settings().instances, now);
         store::insert(tx, &web).await?;
         let placed = PlacedApp { app, space, org };
-        let request = json!({ "request": { "name": placed.app.name } });
-        self.record(tx, caller.party(), placed.event("audit.app.create", request)).await?;
+        let names = environment_difference(&BTreeMap::new(), &placed.app.environment);
+        let changed = names.map(|names| ("environment".to_owned(), names)).into_iter().collect();
+        let data = told::data(request, changed);
+        self.record(tx, caller.party(), placed.event("audit.app.create", data)).await?;
         let process = json!({ "process_guid": web.id.to_string(), "process_type": WEB });
         self.record(tx, caller.party(), placed.event("audit.app.process.create", process)).await?;
         Ok(placed)
@@ -208,7 +213,8 @@ impl Control {
         let access = self.access(&mut *tx, caller).await?;
         let mut placed = self.readable_app(&mut *tx, &access, id).await?;
         placed.may_develop(&access)?;
-        let request = json!({ "request": { "name": change.name } });
+        let before = placed.app.clone();
+        let request = told::update(&change);
         if let Some(name) = change.name {
             check_name(&name)?;
             placed.app.name = name;
@@ -216,7 +222,8 @@ impl Control {
         self.change_lifecycle(&mut *tx, caller, &mut placed.app, change.lifecycle).await?;
         change.metadata.apply(&mut placed.app.metadata);
         self.update_app_row(&mut *tx, &mut placed.app).await?;
-        self.record(&mut *tx, caller.party(), placed.event("audit.app.update", request)).await?;
+        let data = told::data(request, told::changed(&before, &placed.app));
+        self.record(&mut *tx, caller.party(), placed.event("audit.app.update", data)).await?;
         tx.commit().await?;
         self.tell(id, format!("Updated app with guid {id}"));
         Ok(placed.app)

@@ -5,7 +5,10 @@ use std::collections::HashSet;
 use cupola_domain::{
     access::Access,
     apps::App,
+    audit::Party,
     builds::{Build, BuildState, StagingErrorKind},
+    commits::without_login,
+    droplets::{Droplet, UsedBuildpack},
     ids::{AppId, BuildId, PackageId},
     orgs::Metadata,
     packages::PackageState,
@@ -15,7 +18,7 @@ use serde_json::json;
 
 use crate::{
     Control, ControlError, ListRequest,
-    apps::{LifecycleChange, PlacedApp, distinct},
+    apps::{LifecycleChange, PlacedApp, distinct, told},
     caller::Caller,
     orgs::MetadataChange,
     scope::Owners,
@@ -128,8 +131,40 @@ impl Control {
             };
             build.updated_at = self.ports.clock.now();
             store::update(tx, &build).await?;
+            self.record_build_end(tx, &build, None).await?;
         }
         Ok(())
+    }
+
+    /// Records how a build ended, on behalf of whoever began it, and the droplet that it made.
+    pub(crate) async fn record_build_end(
+        &self,
+        tx: &mut dyn WriteTx,
+        build: &Build,
+        droplet: Option<&Droplet>,
+    ) -> Result<(), ControlError> {
+        let actor = build.created_by.map_or_else(Party::system, |id| Party {
+            id: id.to_string(),
+            kind: "user".to_owned(),
+            name: build.created_by_name.clone(),
+        });
+        let placed = self.readable_app(tx, &Access::admin(), build.app_id).await?;
+        let mut data = json!({
+            "build_guid": build.id.to_string(),
+            "package_guid": build.package_id.to_string(),
+        });
+        if let BuildState::Failed { kind, message } = &build.state {
+            data["error_id"] = json!(kind);
+            data["error_message"] = message.as_str().into();
+            return self.record(tx, actor, placed.event("audit.app.build.failed", data)).await;
+        }
+        let Some(droplet) = droplet else { return Ok(()) };
+        data["droplet_guid"] = droplet.id.to_string().into();
+        told::add_source(&mut data, &droplet.metadata);
+        let made = data.clone();
+        data["buildpacks"] = droplet.contents.buildpacks.iter().map(buildpack).collect();
+        self.record(tx, actor.clone(), placed.event("audit.app.droplet.create", made)).await?;
+        self.record(tx, actor, placed.event("audit.app.build.staged", data)).await
     }
 
     /// The build, as soon as it is at its end or the time to hold a request is over.
@@ -185,6 +220,14 @@ impl Control {
         let placed = self.readable_app(tx, access, build.app_id).await;
         Ok((placed.map_err(|error| error.not_found_as("Build"))?, build))
     }
+}
+
+fn buildpack(used: &UsedBuildpack) -> serde_json::Value {
+    json!({
+        "name": without_login(&used.name),
+        "buildpack_name": used.buildpack_name,
+        "version": used.version,
+    })
 }
 
 async fn read_build(tx: &mut (impl ReadTx + ?Sized), id: BuildId) -> Result<Build, ControlError> {

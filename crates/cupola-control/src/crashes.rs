@@ -1,6 +1,6 @@
 //! Crashes: kept, told as events, and explained.
 
-use cupola_domain::{apps::App, audit::Party, instances::Exit, spaces::Space};
+use cupola_domain::{apps::App, audit::Party, ids::GenerationId, instances::Exit, spaces::Space};
 use cupola_ports::store::{self, WriteTx};
 
 use crate::{
@@ -14,6 +14,7 @@ impl Control {
         &self,
         tx: &mut dyn WriteTx,
         app: Option<&App>,
+        generation: GenerationId,
         exit: Exit,
     ) -> Result<(), ControlError> {
         store::insert(tx, &exit).await?;
@@ -26,7 +27,7 @@ impl Control {
             "exit_description": exit.cause.to_string(),
             "crash_count": exit.crash_count,
             "crash_timestamp": exit.ended_at.nanos(),
-            "version": app.generation.to_string(),
+            "version": generation.to_string(),
         });
         let process = Party {
             id: exit.process_id.to_string(),

@@ -65,6 +65,7 @@ impl Control {
         let revision = self.aim(&mut *tx, caller, &mut placed, new.target).await?;
         let origin = revision.as_ref().map_or(Origin::Settings, Origin::Rollback);
         let (generation, revision) = self.new_generation(&mut *tx, caller, &placed, origin).await?;
+        let mut data = self.about_release(&mut *tx, &generation, revision.as_ref()).await?;
         let revision = revision.map(|revision| (revision.id, revision.version));
         let now = self.ports.clock.now();
         let is_canary = new.strategy != Strategy::Rolling;
@@ -101,14 +102,11 @@ impl Control {
         self.update_app_row(&mut *tx, &mut placed.app).await?;
         forget_oldest(&mut *tx, new.app).await?;
         store::insert(&mut *tx, &deployment).await?;
-        let data = json!({
-            "deployment_guid": deployment.id.to_string(),
-            "droplet_guid": deployment.droplet.to_string(),
-            "type": matches!(new.target, Target::Revision(_)).then_some("rollback"),
-            "revision_guid": deployment.revision.map(|(id, _)| id.to_string()),
-            "strategy": deployment.strategy.name(),
-            "request": new.request,
-        });
+        data["deployment_guid"] = deployment.id.to_string().into();
+        data["type"] = matches!(new.target, Target::Revision(_)).then_some("rollback").into();
+        data["revision_guid"] = deployment.revision.map(|(id, _)| id.to_string()).into();
+        data["strategy"] = deployment.strategy.name().into();
+        data["request"] = new.request;
         let event = placed.event("audit.app.deployment.create", data);
         self.record(&mut *tx, caller.party(), event).await?;
         tx.commit().await?;
@@ -416,10 +414,15 @@ pub(crate) fn active() -> Query {
 
 /// What an audit event tells of a deployment.
 pub(crate) fn about(deployment: &Deployment) -> serde_json::Value {
-    json!({
+    let mut data = json!({
         "deployment_guid": deployment.id.to_string(),
         "droplet_guid": deployment.droplet.to_string(),
-    })
+        "version": deployment.new.generation.to_string(),
+    });
+    if let Some(error) = &deployment.error {
+        data["error"] = error.as_str().into();
+    }
+    data
 }
 
 /// What a deployment has to replace that takes the place of another one. The oldest stays, so that

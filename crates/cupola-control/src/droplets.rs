@@ -3,21 +3,27 @@
 use cupola_domain::{
     access::Access,
     apps::App,
+    commits::of_source,
     deployments::Deployment,
     droplets::Droplet,
     generations::Generation,
     ids::{AppId, DropletId},
     instances::Instance,
     jobs::Job,
-    orgs::Metadata,
     tasks::Task,
 };
 use cupola_ports::store::{self, Page, Query, ReadTx};
 use serde_json::json;
 
 use crate::{
-    Control, ControlError, ListRequest, apps::PlacedApp, caller::Caller, deployments::active,
-    jobs::JobInput, orgs::MetadataChange, scope::Owners, tasks::unfinished,
+    Control, ControlError, ListRequest,
+    apps::{PlacedApp, told},
+    caller::Caller,
+    deployments::active,
+    jobs::JobInput,
+    orgs::MetadataChange,
+    scope::Owners,
+    tasks::unfinished,
 };
 
 /// A droplet, and whether the caller may see the commands in it.
@@ -91,15 +97,16 @@ impl Control {
             app_id: app,
             package_id: source.package_id.filter(|_| source.app_id == app),
             contents: source.contents,
-            metadata: Metadata::default(),
+            metadata: of_source(&source.metadata),
             created_at: now,
             updated_at: now,
         };
         store::insert(&mut *tx, &droplet).await?;
-        let data = json!({
+        let mut data = json!({
             "droplet_guid": droplet.id.to_string(),
-            "request": { "source_guid": source.id.to_string() },
+            "request": { "source_droplet_guid": source.id.to_string() },
         });
+        told::add_source(&mut data, &droplet.metadata);
         let event = placed.event("audit.app.droplet.create", data);
         self.record(&mut *tx, caller.party(), event).await?;
         tx.commit().await?;

@@ -17,6 +17,7 @@ pub mod bootstrap;
 pub mod buildpacks;
 pub mod builds;
 pub mod caller;
+pub mod changes;
 pub mod deployments;
 pub mod domains;
 pub mod droplets;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use cupola_domain::{
     access::Access,
     builds::{Build, BuildState, StagingErrorKind},
+    commits::of_source,
     ids::{AppId, PackageId},
     jobs::Job,
     orgs::Metadata,
@@ -17,8 +18,12 @@ use cupola_ports::{
 use serde_json::json;
 
 use crate::{
-    Control, ControlError, ListRequest, apps::PlacedApp, caller::Caller, jobs::JobInput,
-    orgs::MetadataChange, scope::Owners,
+    Control, ControlError, ListRequest,
+    apps::{PlacedApp, told},
+    caller::Caller,
+    jobs::JobInput,
+    orgs::MetadataChange,
+    scope::Owners,
 };
 
 /// What a client says of a new package.
@@ -48,7 +53,8 @@ impl Control {
             return Err(ControlError::unprocessable("Type must be one of 'bits, docker'"));
         }
         let package = self.new_package(new.app, PackageState::AwaitingUpload, new.metadata);
-        self.insert_package(&mut *tx, caller, &placed, &package).await?;
+        let request = json!({ "type": "bits" });
+        self.insert_package(&mut *tx, caller, &placed, &package, request).await?;
         tx.commit().await?;
         self.tell(new.app, format!("Creating app package with guid {}", package.id));
         Ok(package)
@@ -69,8 +75,9 @@ impl Control {
         if !matches!(source.state, PackageState::Ready { .. }) {
             return Err(ControlError::unprocessable("Source package is not ready"));
         }
-        let package = self.new_package(app, source.state, Metadata::default());
-        self.insert_package(&mut *tx, caller, &placed, &package).await?;
+        let package = self.new_package(app, source.state, of_source(&source.metadata));
+        let request = json!({ "source_package_guid": source.id.to_string() });
+        self.insert_package(&mut *tx, caller, &placed, &package, request).await?;
         tx.commit().await?;
         Ok(package)
     }
@@ -149,6 +156,7 @@ impl Control {
             };
             build.updated_at = self.ports.clock.now();
             store::update(&mut *tx, &build).await?;
+            self.record_build_end(&mut *tx, &build, None).await?;
         }
         store::delete::<Package>(&mut *tx, id).await?;
         tx.commit().await?;
@@ -180,7 +188,7 @@ impl Control {
         package.state = PackageState::ProcessingUpload;
         self.update_package_row(&mut *tx, &mut package).await?;
         let data = json!({ "package_guid": id.to_string() });
-        let event = placed.event("audit.app.upload-bits", data);
+        let event = placed.event("audit.app.package.upload", data);
         self.record(&mut *tx, caller.party(), event).await?;
         tx.commit().await?;
         self.tell(placed.app.id, format!("Uploading app package with guid {id}"));
@@ -323,9 +331,11 @@ impl Control {
         caller: &Caller,
         placed: &PlacedApp,
         package: &Package,
+        request: serde_json::Value,
     ) -> Result<(), ControlError> {
         store::insert(tx, package).await?;
-        let data = json!({ "package_guid": package.id.to_string(), "request": { "type": "bits" } });
+        let mut data = json!({ "package_guid": package.id.to_string(), "request": request });
+        told::add_source(&mut data, &package.metadata);
         self.record(tx, caller.party(), placed.event("audit.app.package.create", data)).await
     }
 

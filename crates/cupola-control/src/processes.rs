@@ -5,6 +5,7 @@ mod instances;
 use cupola_domain::{
     access::Access,
     apps::App,
+    changes::{difference, secret_difference},
     droplets::Droplet,
     ids::{AppId, ProcessId},
     orgs::Metadata,
@@ -17,8 +18,12 @@ use serde_json::json;
 pub use instances::{IndexState, InstanceStats, ProcessStats};
 
 use crate::{
-    Control, ControlError, InstanceSettings, ListRequest, apps::PlacedApp, caller::Caller,
-    launch_spec, orgs::MetadataChange, scope::Owners,
+    Control, ControlError, InstanceSettings, ListRequest,
+    apps::{PlacedApp, told},
+    caller::Caller,
+    launch_spec,
+    orgs::MetadataChange,
+    scope::Owners,
 };
 
 /// How a client names a process.
@@ -164,7 +169,7 @@ impl Control {
         let before = process.clone();
         let mut request = serde_json::Map::new();
         if let Some(command) = change.command {
-            request.insert("command".to_owned(), "[PRIVATE DATA HIDDEN]".into());
+            request.insert("command".to_owned(), told::HIDDEN.into());
             process.command = command.filter(|command| !command.trim().is_empty());
         }
         process.health_check = change.health_check.applied_to(&process.health_check)?;
@@ -175,7 +180,7 @@ impl Control {
         }
         process.updated_at = self.ports.clock.now();
         store::update(tx, process).await?;
-        let data = about(process, Some(request.into()));
+        let data = about(&before, process, request.into());
         self.record(tx, caller.party(), placed.event("audit.app.process.update", data)).await
     }
 
@@ -212,7 +217,7 @@ impl Control {
         if scaled == *process {
             return Ok(());
         }
-        *process = scaled;
+        let before = std::mem::replace(process, scaled);
         process.updated_at = self.ports.clock.now();
         store::update(tx, process).await?;
         let request = json!({
@@ -221,7 +226,7 @@ impl Control {
             "disk_in_mb": scale.disk_mib,
             "log_rate_limit_in_bytes_per_second": scale.log_rate_bytes_per_s,
         });
-        let data = about(process, Some(without_nulls(request)));
+        let data = about(&before, process, without_nulls(request));
         self.record(tx, caller.party(), placed.event("audit.app.process.scale", data)).await
     }
 
@@ -347,13 +352,44 @@ impl CheckChange {
     }
 }
 
-/// What an audit event tells of a process.
-fn about(process: &Process, request: Option<serde_json::Value>) -> serde_json::Value {
+/// What an audit event tells of a process that was changed.
+fn about(before: &Process, process: &Process, request: serde_json::Value) -> serde_json::Value {
+    let mut changed = difference(&settings(before), &settings(process));
+    let command = secret_difference(before.command.as_deref(), process.command.as_deref());
+    changed.extend(command.map(|how| ("command".to_owned(), how.into())));
+    let mut data = told::data(request, changed);
+    data["process_guid"] = process.id.to_string().into();
+    data["process_type"] = process.kind.as_str().into();
+    data
+}
+
+/// What is told of a process where it differs, in the API's words.
+fn settings(process: &Process) -> serde_json::Value {
     json!({
-        "process_guid": process.id.to_string(),
-        "process_type": process.kind,
-        "request": request,
+        "instances": process.instances,
+        "memory_in_mb": process.limits.memory_mib,
+        "disk_in_mb": process.limits.disk_mib,
+        "log_rate_limit_in_bytes_per_second": process.limits.log_rate_bytes_per_s,
+        "health_check": check_words(&process.health_check),
+        "readiness_health_check": check_words(&process.readiness_check),
     })
+}
+
+/// As in `http /up (timeout 90 s)`.
+fn check_words(check: &HealthCheck) -> String {
+    let kind = match &check.check {
+        Check::Port => "port".to_owned(),
+        Check::Process => "process".to_owned(),
+        Check::Http { endpoint } => format!("http {endpoint}"),
+    };
+    let times = [
+        ("timeout", check.start_timeout_s),
+        ("invocation timeout", check.invocation_timeout_s),
+        ("interval", check.interval_s),
+    ];
+    let times = times.iter().filter_map(|(name, time)| Some(format!("{name} {} s", (*time)?)));
+    let times: Vec<String> = times.collect();
+    if times.is_empty() { kind } else { format!("{kind} ({})", times.join(", ")) }
 }
 
 fn bounded(what: &str, wanted: i64, min: i64, max: i64) -> Result<u32, ControlError> {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use cupola_domain::{
     access::Access,
     apps::App,
+    commits::of_source,
     droplets::Droplet,
     generations::{Generation, Release},
     ids::{AppId, GenerationId, RevisionId},
@@ -18,7 +19,7 @@ use serde_json::json;
 
 use crate::{
     Control, ControlError, ListRequest,
-    apps::{PlacedApp, distinct},
+    apps::{PlacedApp, distinct, told},
     caller::Caller,
     orgs::MetadataChange,
 };
@@ -163,12 +164,13 @@ impl Control {
         let release = Release::of(app, &processes).ok_or_else(|| {
             ControlError::unprocessable("Assign a droplet before starting this app.")
         })?;
-        if store::get::<Droplet>(tx, release.droplet).await?.is_none() {
+        let Some(droplet) = store::get::<Droplet>(tx, release.droplet).await? else {
             let detail =
                 "The current droplet of this app is gone. Assign another one, or push again.";
             return Err(ControlError::unprocessable(detail));
-        }
-        let revision = self.revise(tx, caller, placed, &release, origin).await?;
+        };
+        let source = of_source(&droplet.metadata);
+        let revision = self.revise(tx, caller, placed, &release, source, origin).await?;
         let generation = Generation {
             id: GenerationId::random(),
             app_id: app.id,
@@ -188,6 +190,7 @@ impl Control {
         caller: &Caller,
         placed: &PlacedApp,
         release: &Release,
+        source: Metadata,
         origin: Origin<'_>,
     ) -> Result<Option<Revision>, ControlError> {
         let app = &placed.app;
@@ -220,7 +223,8 @@ impl Control {
             version: latest.map_or(0, |latest| latest.version) + 1,
             description: reasons.join(" "),
             release: release.clone(),
-            metadata: Metadata::default(),
+            // The droplet may be gone one day; where it came from stays known.
+            metadata: source,
             created_at: now,
             updated_at: now,
         };
@@ -228,13 +232,36 @@ impl Control {
         let too_old = Condition::Less("version", i64::from(revision.version) - REVISIONS_MAX + 1);
         let of_app = Condition::In("app_id", vec![app.id.to_string().into()]);
         tx.delete_rows(<Revision as store::Noun>::TABLE, &[of_app, too_old]).await?;
-        let data = json!({
+        let mut data = json!({
             "revision_guid": revision.id.to_string(),
             "revision_version": revision.version,
+            "description": revision.description,
         });
+        told::add_source(&mut data, &revision.metadata);
         let event = placed.event("audit.app.revision.create", data);
         self.record(tx, caller.party(), event).await?;
         Ok(Some(revision))
+    }
+
+    /// What an event tells of a release that is started: beside Cloud Controller's own fields, so
+    /// that it can be told later which code ran from when on.
+    pub(crate) async fn about_release(
+        &self,
+        tx: &mut (impl ReadTx + ?Sized),
+        generation: &Generation,
+        revision: Option<&Revision>,
+    ) -> Result<serde_json::Value, ControlError> {
+        let droplet = store::get::<Droplet>(tx, generation.release.droplet).await?;
+        let source = droplet.map(|droplet| droplet.metadata).unwrap_or_default();
+        let mut data = json!({
+            "version": generation.id.to_string(),
+            "droplet_guid": generation.release.droplet.to_string(),
+        });
+        if let Some(revision) = revision {
+            data["revision_version"] = revision.version.into();
+        }
+        told::add_source(&mut data, &source);
+        Ok(data)
     }
 
     /// Makes a generation the one that all instances of the app shall be of.

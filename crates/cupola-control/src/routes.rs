@@ -5,6 +5,7 @@ mod destinations;
 
 use cupola_domain::{
     access::Access,
+    changes::difference,
     domains::Domain,
     ids::{AppId, DomainId, RouteId, SpaceId},
     jobs::Job,
@@ -19,7 +20,7 @@ pub use destinations::{NewDestination, Others};
 
 use crate::{
     Control, ControlError, ListRequest,
-    apps::{distinct, may},
+    apps::{distinct, may, told},
     caller::Caller,
     domains::usable_by,
     events::{NewEvent, target},
@@ -237,11 +238,17 @@ impl Control {
         let access = self.access(&mut *tx, caller).await?;
         let mut found = self.readable_route(&mut *tx, &access, id).await?;
         found.may_change(&access)?;
+        let before = found.route.options.clone();
+        let mut request = json!({ "options": options });
+        if let Some(metadata) = told::metadata(&metadata) {
+            request["metadata"] = metadata;
+        }
         change_options(&mut found.route, options)?;
         metadata.apply(&mut found.route.metadata);
         found.route.updated_at = self.ports.clock.now();
         store::update(&mut *tx, &found.route).await?;
-        let event = found.event("audit.route.update", json!({}));
+        let changed = difference(&before.into(), &found.route.options.clone().into());
+        let event = found.event("audit.route.update", told::data(request, changed));
         self.record(&mut *tx, caller.party(), event).await?;
         tx.commit().await?;
         shown(&mut *self.read().await?, found.route).await

@@ -12,8 +12,12 @@ use cupola_ports::store::{self, Condition, Direction, Page, Query, ReadTx};
 use serde_json::json;
 
 use crate::{
-    Control, ControlError, ListRequest, Owners, apps::PlacedApp, caller::Caller, launch_spec,
-    orgs::MetadataChange, processes::Scale,
+    Control, ControlError, ListRequest, Owners,
+    apps::{PlacedApp, told::HIDDEN},
+    caller::Caller,
+    launch_spec,
+    orgs::MetadataChange,
+    processes::Scale,
 };
 
 /// What a client says of a new task.
@@ -86,12 +90,7 @@ impl Control {
         let of_app = Condition::In("app_id", vec![new.app.to_string().into()]);
         let ended = Condition::In("state", vec!["SUCCEEDED".into(), "FAILED".into()]);
         tx.delete_rows(<Task as store::Noun>::TABLE, &[of_app, too_old, ended]).await?;
-        let request = json!({
-            "name": task.name,
-            "command": "[PRIVATE DATA HIDDEN]",
-            "memory_in_mb": task.limits.memory_mib,
-        });
-        let data = json!({ "task_guid": id.to_string(), "request": request });
+        let data = about(&task);
         self.record(&mut *tx, caller.party(), placed.event("audit.app.task.create", data)).await?;
         tx.commit().await?;
         self.tell(new.app, format!("Creating task with guid {id}"));
@@ -214,7 +213,7 @@ impl Control {
         task.state = TaskState::Canceling;
         task.updated_at = self.ports.clock.now();
         store::update(&mut *tx, &task).await?;
-        let data = json!({ "task_guid": id.to_string() });
+        let data = about(&task);
         self.record(&mut *tx, caller.party(), placed.event("audit.app.task.cancel", data)).await?;
         tx.commit().await?;
         self.tell(task.app_id, format!("Cancelling task with guid {id}"));
@@ -232,6 +231,19 @@ impl Control {
         let placed = self.readable_app(tx, access, task.app_id).await;
         Ok((placed.map_err(|error| error.not_found_as("Task"))?, task))
     }
+}
+
+/// What an audit event tells of a task.
+fn about(task: &Task) -> serde_json::Value {
+    json!({
+        "task_guid": task.id.to_string(),
+        "request": {
+            "name": task.name,
+            "command": HIDDEN,
+            "environment_variables": HIDDEN,
+            "memory_in_mb": task.limits.memory_mib,
+        },
+    })
 }
 
 /// The tasks that have not ended, of all apps.

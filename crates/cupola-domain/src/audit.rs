@@ -16,6 +16,14 @@ pub struct Party {
     pub name: String,
 }
 
+impl Party {
+    /// The platform, where nobody else is known, as Cloud Controller names it.
+    pub fn system() -> Self {
+        let system = || "system".to_owned();
+        Self { id: system(), kind: system(), name: system() }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuditEvent {
     pub id: EventId,

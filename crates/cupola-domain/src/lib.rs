@@ -7,6 +7,8 @@ pub mod apps;
 pub mod audit;
 pub mod buildpacks;
 pub mod builds;
+pub mod changes;
+pub mod commits;
 pub mod crash_policy;
 pub mod deployments;
 pub mod domains;

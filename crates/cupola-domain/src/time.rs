@@ -35,6 +35,11 @@ impl Timestamp {
         Duration::from_micros(self.0.saturating_sub(earlier.0).max(0).unsigned_abs())
     }
 
+    /// Reads RFC 3339 with any offset. None: it is something else.
+    pub fn from_rfc3339(text: &str) -> Option<Self> {
+        text.parse().ok().map(|point: jiff::Timestamp| Self(point.as_microsecond()))
+    }
+
     /// The form of the Cloud Foundry API: RFC 3339 in UTC without fractions of a second.
     pub fn rfc3339(self) -> String {
         jiff::Timestamp::from_second(self.seconds())

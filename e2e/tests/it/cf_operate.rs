@@ -87,7 +87,7 @@ fn cf_app_gets_variables_checks_labels_and_tells_events_and_logs() {
     for kind in [
         "app.create",
         "app.map-route",
-        "app.upload-bits",
+        "app.package.upload",
         "app.build.create",
         "app.restart",
         "app.update",

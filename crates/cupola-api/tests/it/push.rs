@@ -140,7 +140,7 @@ async fn push_is_told_in_the_events_of_the_app() {
         "audit.app.map-route",
         "audit.app.apply_manifest",
         "audit.app.package.create",
-        "audit.app.upload-bits",
+        "audit.app.package.upload",
         "audit.app.build.create",
         "audit.app.droplet.mapped",
         "audit.app.restart",

@@ -7,7 +7,7 @@ use cupola_domain::{
 };
 use serde_json::json;
 
-use super::PlacedApp;
+use super::{PlacedApp, told};
 use crate::{Control, ControlError, caller::Caller, jobs::JobInput, revisions::Origin};
 
 /// What a client wants an app to do.
@@ -75,16 +75,18 @@ impl Control {
         placed.app.desired =
             if action == AppAction::Stop { AppState::Stopped } else { AppState::Started };
         let starts = placed.app.desired == AppState::Started;
+        let mut data = json!({});
         if starts && (action == AppAction::Restart || was == AppState::Stopped) {
-            let (generation, _) =
+            let (generation, revision) =
                 self.new_generation(&mut *tx, caller, &placed, Origin::Settings).await?;
+            data = self.about_release(&mut *tx, &generation, revision.as_ref()).await?;
             self.run_generation(&mut *tx, &mut placed.app, generation.id).await?;
             self.supersede(&mut *tx, id).await?;
         } else if !starts {
             self.supersede(&mut *tx, id).await?;
         }
         self.update_app_row(&mut *tx, &mut placed.app).await?;
-        self.record(&mut *tx, caller.party(), placed.event(event, json!({}))).await?;
+        self.record(&mut *tx, caller.party(), placed.event(event, data)).await?;
         tx.commit().await?;
         self.tell(id, format!("{line} with guid {id}"));
         Ok(placed.app)
@@ -119,12 +121,14 @@ impl Control {
         let access = self.access(&mut *tx, caller).await?;
         let mut placed = self.readable_app(&mut *tx, &access, id).await?;
         placed.may_develop(&access)?;
+        let before = placed.app.clone();
         match feature {
             AppFeature::Ssh => placed.app.ssh_enabled = enabled,
             AppFeature::Revisions => placed.app.revisions_enabled = enabled,
         }
         self.update_app_row(&mut *tx, &mut placed.app).await?;
-        let data = json!({ "request": { "features": { feature.name(): enabled } } });
+        let request = json!({ "features": { feature.name(): enabled } });
+        let data = told::data(request, told::changed(&before, &placed.app));
         self.record(&mut *tx, caller.party(), placed.event("audit.app.update", data)).await?;
         tx.commit().await?;
         Ok(placed)

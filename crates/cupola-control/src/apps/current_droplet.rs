@@ -8,7 +8,7 @@ use cupola_domain::{
 use cupola_ports::store::{self, Query, WriteTx};
 use serde_json::json;
 
-use super::PlacedApp;
+use super::{PlacedApp, told};
 use crate::{Control, ControlError, caller::Caller, processes::new_process};
 
 impl Control {
@@ -46,7 +46,8 @@ impl Control {
         placed.app.current_droplet = Some(droplet.id);
         self.add_missing_processes(&mut *tx, caller, &placed, &droplet).await?;
         self.update_app_row(&mut *tx, &mut placed.app).await?;
-        let data = json!({ "request": { "droplet_guid": droplet.id.to_string() } });
+        let mut data = json!({ "request": { "droplet_guid": droplet.id.to_string() } });
+        told::add_source(&mut data, &droplet.metadata);
         let event = placed.event("audit.app.droplet.mapped", data);
         self.record(&mut *tx, caller.party(), event).await?;
         tx.commit().await?;

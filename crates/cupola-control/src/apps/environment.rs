@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use cupola_domain::{apps::App, ids::AppId};
 use serde_json::{Value, json};
 
+use super::told;
 use crate::{
     Control, ControlError,
     caller::Caller,
@@ -68,10 +69,12 @@ impl Control {
         let access = self.access(&mut *tx, caller).await?;
         let mut placed = self.readable_app(&mut *tx, &access, id).await?;
         placed.may_support(&access)?;
+        let before = placed.app.clone();
         change_environment(&mut placed.app, change, "Var")?;
         self.update_app_row(&mut *tx, &mut placed.app).await?;
-        // Values are secrets: the event tells that they changed and not how.
-        let data = json!({ "request": { "environment_variables": "[PRIVATE DATA HIDDEN]" } });
+        // Values are secrets: the event tells which changed and not how.
+        let request = json!({ "environment_variables": told::HIDDEN });
+        let data = told::data(request, told::changed(&before, &placed.app));
         self.record(&mut *tx, caller.party(), placed.event("audit.app.update", data)).await?;
         tx.commit().await?;
         self.tell(id, format!("Updated app with guid {id} (environment variables)"));

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     Control, ControlError,
-    apps::{LifecycleChange, NewApp, PlacedApp, change_environment, unknown_buildpack},
+    apps::{LifecycleChange, NewApp, PlacedApp, change_environment, told, unknown_buildpack},
     caller::Caller,
     domains::default_domain,
     processes::{Scale, new_process},
@@ -48,7 +48,7 @@ impl Control {
             Some(app) => PlacedApp { app, space: space.clone(), org: org.clone() },
             None => self.create_empty(tx, caller, space, org, &wanted.name).await?,
         };
-        self.apply_own(tx, caller, &mut placed.app, wanted).await?;
+        self.apply_own(tx, caller, &mut placed, wanted).await?;
         for process in &wanted.processes {
             self.apply_process(tx, caller, &placed, process).await?;
         }
@@ -81,9 +81,11 @@ impl Control {
         &self,
         tx: &mut dyn WriteTx,
         caller: &Caller,
-        app: &mut App,
+        placed: &mut PlacedApp,
         wanted: &ManifestApp,
     ) -> Result<(), ControlError> {
+        let before = placed.app.clone();
+        let app = &mut placed.app;
         if let Some(buildpacks) = &wanted.lifecycle.buildpacks
             && let Some(unknown) = unknown_buildpack(tx, buildpacks).await?
         {
@@ -95,7 +97,14 @@ impl Control {
         wanted.metadata.clone().apply(&mut app.metadata);
         app.ssh_enabled = wanted.ssh.unwrap_or(app.ssh_enabled);
         app.revisions_enabled = wanted.revisions.unwrap_or(app.revisions_enabled);
-        self.update_app_row(tx, app).await
+        self.update_app_row(tx, app).await?;
+        let changed = told::changed(&before, app);
+        if changed.is_empty() {
+            return Ok(());
+        }
+        let mut data = told::data(json!({}), changed);
+        data["manifest_triggered"] = true.into();
+        self.record(tx, caller.party(), placed.event("audit.app.update", data)).await
     }
 
     async fn apply_process(

@@ -222,7 +222,7 @@ async fn carry_out(
         let process_type = state.processes.get(&planned.process_id).map(|p| p.kind.clone());
         let exit = exit_of(&row, actual, process_type.unwrap_or_default(), now);
         row.detail = Some(exit.cause.to_string());
-        control.record_crash(tx, state.apps.get(&exit.app_id), exit).await?;
+        control.record_crash(tx, state.apps.get(&exit.app_id), row.generation, exit).await?;
     }
     store::update(tx, &row).await?;
     state.instances.insert(id, row);
@@ -403,7 +403,8 @@ async fn give_up(
         let kind = state.processes.get(&row.process_id).map(|process| process.kind.clone());
         let exit = Exit { cause, ..exit_of(&row, actual, kind.unwrap_or_default(), now) };
         store::update(&mut *tx, &row).await?;
-        control.record_crash(&mut *tx, state.apps.get(&row.app_id), exit).await?;
+        let app = state.apps.get(&row.app_id);
+        control.record_crash(&mut *tx, app, row.generation, exit).await?;
         state.instances.insert(row.id, row);
     }
     Ok(tx.commit().await?)

@@ -9,8 +9,10 @@ use std::{collections::HashMap, time::Duration};
 use cupola_domain::{
     apps::App,
     builds::{Build, BuildState, StagingErrorKind},
+    commits::of_source,
     droplets::{Droplet, DropletContents},
     ids::{AppId, BuildId, DropletId, SpaceId},
+    packages::Package,
 };
 use cupola_ports::{
     stager::StagingFailure,
@@ -164,6 +166,8 @@ async fn keep(
     }
     let now = control.ports.clock.now();
     build.updated_at = now;
+    let package = store::get::<Package>(&mut *tx, build.package_id).await?;
+    let mut made = None;
     build.state = match outcome {
         Ok(contents) => {
             let droplet = Droplet {
@@ -171,15 +175,16 @@ async fn keep(
                 app_id: build.app_id,
                 package_id: Some(build.package_id),
                 contents,
-                metadata: cupola_domain::orgs::Metadata::default(),
+                metadata: package.map(|one| of_source(&one.metadata)).unwrap_or_default(),
                 created_at: now,
                 updated_at: now,
             };
             store::insert(&mut *tx, &droplet).await?;
-            BuildState::Staged { droplet: droplet.id }
+            BuildState::Staged { droplet: made.insert(droplet).id }
         }
         Err(failure) => BuildState::Failed { kind: failure.kind, message: failure.message },
     };
     store::update(&mut *tx, &build).await?;
+    control.record_build_end(&mut *tx, &build, made.as_ref()).await?;
     Ok(tx.commit().await?)
 }

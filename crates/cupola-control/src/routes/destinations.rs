@@ -10,7 +10,7 @@ use cupola_ports::store::{self, Query, WriteTx};
 use serde_json::json;
 
 use super::FoundRoute;
-use crate::{Control, ControlError, apps::PlacedApp, caller::Caller};
+use crate::{Control, ControlError, apps::PlacedApp, caller::Caller, launch_spec::route_address};
 
 /// What a client says of a destination.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -214,6 +214,7 @@ impl Control {
     ) -> Result<(), ControlError> {
         let data = json!({
             "route_guid": found.route.id.to_string(),
+            "route": route_address(&found.route, &found.domain),
             "app_port": APP_PORT,
             "destination_guid": destination.id.to_string(),
             "route_mapping_guid": destination.id.to_string(),
