@@ -1,6 +1,7 @@
 //! `/cupola/v1`: what the platform tells beyond the Cloud Foundry API.
 
 mod cost;
+mod changes;
 
 use std::time::Duration;
 
@@ -31,6 +32,7 @@ use crate::{
 pub(crate) fn routes() -> Router<Api> {
     Router::new()
         .route("/cupola/v1/status", get(status))
+        .route("/cupola/v1/apps/{guid}/changes", get(changes::list))
         .route("/cupola/v1/apps/{guid}/why", get(why))
         .route("/cupola/v1/deployments/{guid}/cost", get(cost::show))
 }

@@ -7,6 +7,7 @@
 
 mod app;
 mod apps;
+mod changes;
 mod client;
 mod completions;
 mod cost;
@@ -26,6 +27,7 @@ mod push;
 mod revisions;
 mod routes;
 mod scale;
+mod since;
 mod status;
 mod target;
 mod why;
@@ -82,6 +84,8 @@ pub enum Verb {
     Routes(routes::Arguments),
     /// Let a host and path lead to an app
     MapRoute(map_route::Arguments),
+    /// List what changed in an app, newest first: by whom, and what came of it
+    Changes(changes::Arguments),
     /// Explain the state of an app: last exits, failing checks, what the platform did
     Why(why::Arguments),
     /// Show how the platform is
@@ -125,6 +129,7 @@ async fn perform(verb: Verb, command: &dyn Fn() -> clap::Command) -> anyhow::Res
         Verb::Delete(arguments) => delete::run(arguments).await,
         Verb::Routes(arguments) => routes::run(arguments).await,
         Verb::MapRoute(arguments) => map_route::run(arguments).await,
+        Verb::Changes(arguments) => changes::run(arguments).await,
         Verb::Why(arguments) => why::run(arguments).await,
         Verb::Status(arguments) => status::run(arguments).await,
         Verb::Completions(arguments) => completions::run(&arguments, command()),

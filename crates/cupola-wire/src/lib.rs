@@ -7,6 +7,7 @@ pub mod audit_events;
 pub mod buildpacks;
 pub mod builds;
 pub mod costs;
+pub mod changes;
 pub mod deployments;
 pub mod domains;
 pub mod droplets;

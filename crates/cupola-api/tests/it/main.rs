@@ -7,6 +7,7 @@ mod apps;
 mod authorization;
 mod buildpacks;
 mod builds;
+mod changes;
 mod crashes;
 mod cupola;
 mod deployments;

@@ -1,0 +1,172 @@
+//! What changed in an app, and the audit events that tell of it.
+
+use std::time::Duration;
+
+use cupola_domain::{
+    ids::{AppId, ProcessId},
+    instances::ExitCause,
+    roles::RoleKind,
+};
+use cupola_testkit::{TestPlatform, http::Client};
+use serde_json::{Value, json};
+
+use crate::push::{platform, push, staged, to};
+
+const SECRET: &str = "hush-4711";
+
+/// The changes, oldest first, as `kind: summary`.
+async fn told(client: &Client<'_>, app: &str) -> Vec<String> {
+    let list = client.get(&format!("/cupola/v1/apps/{app}/changes?per_page=100")).await;
+    let changes = list.expect(200)["resources"].as_array().unwrap();
+    let line = |change: &Value| {
+        let text = |key: &str| change[key].as_str().unwrap().to_owned();
+        format!("{}: {}", text("kind"), text("summary"))
+    };
+    changes.iter().rev().map(line).collect()
+}
+
+/// Equal times would be in no order that matters.
+fn later(platform: &TestPlatform) {
+    platform.clock.advance(Duration::from_secs(1));
+}
+
+#[tokio::test]
+async fn changes_are_told_in_order_with_what_was_before_and_without_secrets() {
+    let platform = platform().await;
+    let admin = platform.as_admin().await;
+    let app = push(&admin, &platform.space.to_string(), "shop").await;
+    later(&platform);
+    let variables = json!({ "var": { "TOKEN": SECRET, "COLOUR": "blue" } });
+    let path = format!("/v3/apps/{app}/environment_variables");
+    admin.patch(&path, variables).await.expect(200);
+    later(&platform);
+    admin
+        .patch(&path, json!({ "var": { "TOKEN": "hush-4712", "COLOUR": null } }))
+        .await
+        .expect(200);
+    later(&platform);
+    let web = format!("/v3/apps/{app}/processes/web");
+    let scale = json!({ "instances": 2, "memory_in_mb": 64 });
+    admin.post(&format!("{web}/actions/scale"), scale).await.expect(202);
+    later(&platform);
+    admin.patch(&web, json!({ "command": format!("serve --key {SECRET}") })).await.expect(200);
+    later(&platform);
+    admin.patch(&format!("/v3/apps/{app}"), json!({ "name": "store" })).await.expect(200);
+    later(&platform);
+    let (_, droplet) = staged(&admin, &app).await;
+    later(&platform);
+    let deployment = json!({
+        "relationships": { "app": to(&app) },
+        "droplet": { "guid": droplet },
+    });
+    let deployment = admin.post("/v3/deployments", deployment).await;
+    deployment.expect(201);
+    let ended = admin.get(&format!("/v3/deployments/{}", deployment.guid())).await;
+    assert_eq!(ended.expect(200)["status"]["reason"], "DEPLOYED");
+
+    let lines = told(&admin, &app).await;
+
+    let after = lines.iter().position(|line| line == "environment: variables added COLOUR TOKEN");
+    assert_eq!(
+        lines[after.unwrap()..],
+        [
+            "environment: variables added COLOUR TOKEN",
+            "environment: variables changed TOKEN; removed COLOUR",
+            "scale: web: instances 1 to 2, memory in mb 1024 to 64",
+            "settings: web: command set",
+            "settings: name shop to store",
+            "build: built",
+            // The clock stands still between the two, so that they are not turned around.
+            "deployment: rolling deployment of revision 2",
+            "revision: revision 2: Custom start command added for 'web' process. New droplet \
+             deployed. New environment variables deployed.",
+        ]
+    );
+    let list = admin.get(&format!("/cupola/v1/apps/{app}/changes")).await;
+    let newest = &list.expect(200)["resources"][1];
+    assert_eq!(newest["who"], "admin");
+    assert_eq!(newest["event"], "audit.app.deployment.create");
+    assert_eq!(newest["deployment"]["state"], "DEPLOYED");
+    assert_eq!(newest["revision"], 2);
+    assert_eq!(newest["commit"], Value::Null);
+    let events = admin.get(&format!("/v3/audit_events?target_guids={app}&per_page=200")).await;
+    events.expect(200);
+    for text in [list.text(), events.text()] {
+        assert!(!text.contains("hush") && !text.contains("blue"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn crash_between_changes_is_one_of_them_and_names_its_release() {
+    let platform = platform().await;
+    let admin = platform.as_admin().await;
+    let app = push(&admin, &platform.space.to_string(), "shop").await;
+    later(&platform);
+    let web = ProcessId::from_uuid(app.parse::<AppId>().unwrap().uuid());
+    let mut desired = platform.cells.watch_desired();
+    let instance = desired.wait_for(|all| !all.is_empty()).await.unwrap()[0].id;
+    platform.cells.end(instance, ExitCause::Exited { code: 3 });
+    let waits = async {
+        while !told(&admin, &app).await.iter().any(|line| line.starts_with("crash: ")) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), waits).await.expect("the crash is told");
+
+    let crash = admin.get(&format!("/cupola/v1/apps/{app}/changes")).await;
+    let crash = crash.expect(200)["resources"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|change| change["kind"] == "crash")
+        .unwrap()
+        .clone();
+
+    assert_eq!(crash["summary"], "web/0 crashed: Exited with status 3");
+    assert_eq!(crash["who"], "web");
+    let starts = format!("/v3/audit_events?target_guids={app}&types=audit.app.restart");
+    let start = admin.get(&starts).await.expect(200)["resources"][0].clone();
+    assert_eq!(crash["details"]["version"], start["data"]["version"]);
+    assert_eq!(web.to_string(), app);
+}
+
+#[tokio::test]
+async fn changes_since_a_point_in_time_come_page_by_page() {
+    let platform = platform().await;
+    let admin = platform.as_admin().await;
+    let app = push(&admin, &platform.space.to_string(), "shop").await;
+    platform.clock.advance(Duration::from_secs(3600));
+    let begin = "2028-02-29T13:00:00Z";
+    let path = format!("/v3/apps/{app}/environment_variables");
+    for name in ["ONE", "TWO", "THREE"] {
+        admin.patch(&path, json!({ "var": { name: "x" } })).await.expect(200);
+        later(&platform);
+    }
+
+    let base = format!("/cupola/v1/apps/{app}/changes");
+    let first = admin.get(&format!("{base}?since={begin}&per_page=2")).await;
+    let second = admin.get(&format!("{base}?since={begin}&per_page=2&page=2")).await;
+
+    assert_eq!(first.expect(200)["pagination"]["total_results"], 3);
+    let next = first.body["pagination"]["next"]["href"].as_str().unwrap();
+    assert!(next.contains("since=2028-02-29T13:00:00Z"), "{next}");
+    assert_eq!(first.body["resources"][0]["summary"], "variables added THREE");
+    assert_eq!(second.expect(200)["resources"][0]["summary"], "variables added ONE");
+    let wrong = admin.get(&format!("{base}?since=yesterday")).await;
+    let detail = wrong.detail(400);
+    assert!(detail.contains("'yesterday' is not a time"), "{detail}");
+}
+
+#[tokio::test]
+async fn changes_are_for_those_who_see_the_app() {
+    let platform = platform().await;
+    let admin = platform.as_admin().await;
+    let app = push(&admin, &platform.space.to_string(), "shop").await;
+    let auditor = platform.as_user("bob", &[RoleKind::SpaceAuditor]).await;
+    let stranger = platform.as_user("eve", &[]).await;
+    let path = format!("/cupola/v1/apps/{app}/changes");
+
+    auditor.get(&path).await.expect(200);
+    assert_eq!(stranger.get(&path).await.detail(404), "App not found");
+    assert_eq!(platform.anonymous().get(&path).await.detail(401), "Authentication error");
+}
