@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::{Value, json};
 
-use crate::{Common, find::guid, output, target::Target};
+use crate::{Common, commit, find::guid, output, target::Target};
 
 #[derive(Args)]
 pub struct Arguments {
@@ -18,6 +18,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let app_guid = guid(&app)?;
     let processes = target.all(&format!("/v3/apps/{app_guid}/processes")).await?;
     let routes = target.all(&format!("/v3/apps/{app_guid}/routes")).await?;
+    let deployed = target.all(&format!("/v3/apps/{app_guid}/revisions/deployed")).await?;
     let mut stats = Vec::new();
     for process in &processes {
         let path = format!("/v3/processes/{}/stats", guid(process)?);
@@ -25,7 +26,8 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         stats.push(answer["resources"].clone());
     }
     if arguments.common.json {
-        let all = json!({ "app": app, "processes": processes, "routes": routes, "stats": stats });
+        let all = json!({ "app": app, "processes": processes, "routes": routes,
+                         "revisions": deployed, "stats": stats });
         return output::print_json(&all);
     }
     let urls: Vec<&str> = routes.iter().filter_map(|route| route["url"].as_str()).collect();
@@ -33,6 +35,10 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     output::print(&format!("name      {}", arguments.name))?;
     output::print(&format!("state     {state}"))?;
     output::print(&format!("routes    {}", urls.join(", ")))?;
+    // The newest first: during a deployment two versions run.
+    if let Some(commit) = deployed.first().and_then(commit::long) {
+        output::print(&format!("commit    {commit}"))?;
+    }
     let rows: Vec<Vec<String>> = stats.iter().flat_map(rows).collect();
     output::print("")?;
     let heads =

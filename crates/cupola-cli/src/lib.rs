@@ -9,6 +9,7 @@ mod app;
 mod apps;
 mod changes;
 mod client;
+mod commit;
 mod completions;
 mod cost;
 mod credentials;

@@ -1,6 +1,7 @@
 //! `cupola push NAME`: from a folder to a running app.
 
 mod archive;
+mod commit;
 mod ignore;
 mod manifest;
 mod upload;
@@ -60,9 +61,13 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let space = target.space_guid().await?;
     let manifest = manifest::of(&arguments)?;
     let archive = archive::Source::open(&arguments.path)?;
+    let commit = commit::Commit::of(&arguments.path);
+    if let Some(commit) = &commit {
+        say(&format!("pushing {}", commit.words()));
+    }
     apply(&target, &space, manifest).await?;
     let app = target.app_guid(&arguments.name).await?;
-    let package = upload::package(&target, &app, &archive).await?;
+    let package = upload::package(&target, &app, &archive, commit.as_ref()).await?;
     let droplet = build(&target, &app, &package).await?;
     if arguments.rolling {
         say("replacing the instances one by one");

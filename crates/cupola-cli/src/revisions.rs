@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::{Common, find::text, output, target::Target};
+use crate::{Common, commit, find::text, output, target::Target};
 
 #[derive(Args)]
 pub struct Arguments {
@@ -25,9 +25,10 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
             revision["version"].to_string(),
             if runs { "yes" } else { "" }.to_owned(),
             text(revision, "created_at")?,
+            commit::short(revision),
             text(revision, "description")?,
         ])
     });
     let rows = rows.collect::<anyhow::Result<Vec<_>>>()?;
-    output::print_table(&["revision", "runs", "created", "what is new"], &rows)
+    output::print_table(&["revision", "runs", "created", "commit", "what is new"], &rows)
 }

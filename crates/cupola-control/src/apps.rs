@@ -13,6 +13,7 @@ use cupola_domain::{
     apps::{App, AppState},
     builds::Build,
     changes::environment_difference,
+    commits::Commit,
     deployments::Deployment,
     droplets::Droplet,
     generations::Generation,
@@ -145,6 +146,7 @@ impl Control {
             generation: GenerationId::random(),
             revisions_enabled: true,
             ssh_enabled: true,
+            names_commit: Commit::of(&new.metadata).is_some(),
             metadata: new.metadata,
             created_at: now,
             updated_at: now,
@@ -220,6 +222,7 @@ impl Control {
             placed.app.name = name;
         }
         self.change_lifecycle(&mut *tx, caller, &mut placed.app, change.lifecycle).await?;
+        placed.app.names_commit |= change.metadata.names_commit();
         change.metadata.apply(&mut placed.app.metadata);
         self.update_app_row(&mut *tx, &mut placed.app).await?;
         let data = told::data(request, told::changed(&before, &placed.app));

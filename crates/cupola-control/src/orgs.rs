@@ -1,6 +1,7 @@
 //! Organisations: create, read, change, delete.
 
 use cupola_domain::{
+    commits::COMMIT,
     domains::Domain,
     ids::OrgId,
     jobs::Job,
@@ -46,6 +47,12 @@ pub struct MetadataChange {
 }
 
 impl MetadataChange {
+    /// Whether it says which commit something is of.
+    pub(crate) fn names_commit(&self) -> bool {
+        let mut pairs = self.labels.iter().chain(&self.annotations);
+        pairs.any(|(key, value)| key == COMMIT && value.is_some())
+    }
+
     pub(crate) fn apply(self, metadata: &mut Metadata) {
         let pairs =
             [(self.labels, &mut metadata.labels), (self.annotations, &mut metadata.annotations)];

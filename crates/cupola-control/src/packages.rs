@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use cupola_domain::{
     access::Access,
+    apps::App,
     builds::{Build, BuildState, StagingErrorKind},
-    commits::of_source,
+    commits::{Commit, of_source},
     ids::{AppId, PackageId},
     jobs::Job,
     orgs::Metadata,
@@ -46,13 +47,14 @@ impl Control {
     ) -> Result<Package, ControlError> {
         let mut tx = self.write().await?;
         let access = self.access(&mut *tx, caller).await?;
-        let placed = self.app_of_new(&mut *tx, &access, new.app).await?;
+        let mut placed = self.app_of_new(&mut *tx, &access, new.app).await?;
         if new.kind != "bits" {
             let kind = Some(new.kind.as_str());
             self.require_buildpack_lifecycle(&mut *tx, caller, kind).await?;
             return Err(ControlError::unprocessable("Type must be one of 'bits, docker'"));
         }
-        let package = self.new_package(new.app, PackageState::AwaitingUpload, new.metadata);
+        let metadata = with_source(&mut *tx, &mut placed.app, new.metadata).await?;
+        let package = self.new_package(new.app, PackageState::AwaitingUpload, metadata);
         let request = json!({ "type": "bits" });
         self.insert_package(&mut *tx, caller, &placed, &package, request).await?;
         tx.commit().await?;
@@ -347,6 +349,26 @@ impl Control {
         package.updated_at = self.ports.clock.now();
         Ok(store::update(tx, package).await?)
     }
+}
+
+/// The metadata of a new package. Where it does not say which commit it is of, what the app's says
+/// is taken, once: a push with `cf` can say it in a manifest only, and the next one may not.
+async fn with_source(
+    tx: &mut dyn WriteTx,
+    app: &mut App,
+    mut metadata: Metadata,
+) -> Result<Metadata, ControlError> {
+    if !app.names_commit {
+        return Ok(metadata);
+    }
+    app.names_commit = false;
+    store::update(tx, app).await?;
+    if Commit::of(&metadata).is_none() {
+        let source = of_source(&app.metadata);
+        metadata.labels.extend(source.labels);
+        metadata.annotations.extend(source.annotations);
+    }
+    Ok(metadata)
 }
 
 async fn read_package(

@@ -39,6 +39,9 @@ pub struct App {
     pub generation: GenerationId,
     pub revisions_enabled: bool,
     pub ssh_enabled: bool,
+    /// Somebody has named the commit of the next package in this app's metadata.
+    #[serde(default)]
+    pub names_commit: bool,
     pub metadata: Metadata,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,

@@ -10,7 +10,7 @@ use cupola_domain::{
 use cupola_testkit::{TestPlatform, http::Client};
 use serde_json::{Value, json};
 
-use crate::push::{platform, push, staged, to};
+use crate::push::{form, platform, push, staged, to, upload};
 
 const SECRET: &str = "hush-4711";
 
@@ -169,4 +169,75 @@ async fn changes_are_for_those_who_see_the_app() {
     auditor.get(&path).await.expect(200);
     assert_eq!(stranger.get(&path).await.detail(404), "App not found");
     assert_eq!(platform.anonymous().get(&path).await.detail(401), "Authentication error");
+}
+
+/// Pushes and returns the droplet.
+async fn built(client: &Client<'_>, app: &str, metadata: Value) -> Value {
+    let new = json!({
+        "type": "bits",
+        "relationships": { "app": to(app) },
+        "metadata": metadata,
+    });
+    let package = client.post("/v3/packages", new).await;
+    package.expect(201);
+    let resources = ("resources", "[]");
+    let bits = upload(client, &package.guid(), form(&[resources, ("bits", "a zip")])).await;
+    assert_eq!(bits.expect(200)["state"], "READY");
+    let build = json!({ "package": { "guid": package.guid() } });
+    let build = client.post("/v3/builds", build).await;
+    build.expect(201);
+    let build = client.get(&format!("/v3/builds/{}", build.guid())).await;
+    let droplet = build.expect(200)["droplet"]["guid"].as_str().unwrap();
+    client.get(&format!("/v3/droplets/{droplet}")).await.expect(200).clone()
+}
+
+#[tokio::test]
+async fn commit_of_a_package_is_that_of_its_droplet_its_copies_and_its_revision() {
+    let platform = platform().await;
+    let admin = platform.as_admin().await;
+    let space = platform.space.to_string();
+    let app = push(&admin, &space, "shop").await;
+    let other = push(&admin, &space, "blog").await;
+    let source = json!({
+        "cupola.dev/commit": "0123456789abcdef0123456789abcdef01234567",
+        "cupola.dev/dirty": "true",
+    });
+    let metadata = json!({ "annotations": source, "labels": { "team": "blue" } });
+
+    let droplet = built(&admin, &app, metadata).await;
+    let copy = format!("/v3/droplets?source_guid={}", droplet["guid"].as_str().unwrap());
+    let copy = admin.post(&copy, json!({ "relationships": { "app": to(&other) } })).await;
+    let deployment = json!({
+        "relationships": { "app": to(&app) },
+        "droplet": { "guid": droplet["guid"] },
+    });
+    admin.post("/v3/deployments", deployment).await.expect(201);
+
+    assert_eq!(droplet["metadata"], json!({ "annotations": source, "labels": {} }));
+    assert_eq!(copy.expect(201)["metadata"]["annotations"], source);
+    let revisions = admin.get(&format!("/v3/apps/{app}/revisions?order_by=-created_at")).await;
+    let revisions = revisions.expect(200)["resources"].as_array().unwrap().clone();
+    let newest = revisions.iter().find(|one| one["version"] == 2).unwrap();
+    assert_eq!(newest["metadata"]["annotations"], source);
+    let changes = admin.get(&format!("/cupola/v1/apps/{app}/changes")).await;
+    let changes = changes.expect(200)["resources"].as_array().unwrap().clone();
+    let begun = changes.iter().find(|one| one["kind"] == "deployment").unwrap();
+    assert_eq!(begun["commit"]["id"], source["cupola.dev/commit"]);
+    assert_eq!(begun["commit"]["dirty"], true);
+    assert_eq!(begun["summary"], "rolling deployment of revision 2, commit 0123456789ab (dirty)");
+}
+
+#[tokio::test]
+async fn commit_that_a_manifest_names_is_that_of_the_next_package_only() {
+    let platform = platform().await;
+    let admin = platform.as_admin().await;
+    let app = push(&admin, &platform.space.to_string(), "shop").await;
+    let label = json!({ "metadata": { "labels": { "cupola.dev/commit": "0123abc" } } });
+    admin.patch(&format!("/v3/apps/{app}"), label).await.expect(200);
+
+    let first = built(&admin, &app, json!({})).await;
+    let second = built(&admin, &app, json!({})).await;
+
+    assert_eq!(first["metadata"]["labels"]["cupola.dev/commit"], "0123abc");
+    assert_eq!(second["metadata"], json!({ "labels": {}, "annotations": {} }));
 }

@@ -13,7 +13,10 @@ use hyper::body::Frame;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
-use super::archive::{File, Source, zip};
+use super::{
+    archive::{File, Source, zip},
+    commit::Commit,
+};
 use crate::{
     client::Body,
     find::guid,
@@ -25,9 +28,17 @@ const BOUNDARY: &str = "cupola-e9b1c5f2a7d84c60";
 const CHUNK: usize = 64 << 10;
 
 /// Makes a package of the files and returns its id once it is ready.
-pub(super) async fn package(target: &Target, app: &str, source: &Source) -> anyhow::Result<String> {
+pub(super) async fn package(
+    target: &Target,
+    app: &str,
+    source: &Source,
+    commit: Option<&Commit>,
+) -> anyhow::Result<String> {
     let relationships = json!({ "app": { "data": { "guid": app } } });
-    let new = json!({ "type": "bits", "relationships": relationships });
+    let mut new = json!({ "type": "bits", "relationships": relationships });
+    if let Some(commit) = commit {
+        new["metadata"] = json!({ "annotations": commit.annotations() });
+    }
     let package: Value = target.client.post("/v3/packages", new).await?;
     let id = guid(&package)?;
     let (known, bits) = prepare(target, source).await?;

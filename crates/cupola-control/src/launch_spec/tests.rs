@@ -141,6 +141,7 @@ impl Rows {
             current_droplet: None,
             generation,
             revisions_enabled: true,
+            names_commit: false,
             ssh_enabled: true,
             metadata: metadata.clone(),
             created_at,

@@ -94,6 +94,7 @@ impl Control {
         }
         self.change_lifecycle(tx, caller, app, wanted.lifecycle.clone()).await?;
         change_environment(app, wanted.environment.clone(), "Env")?;
+        app.names_commit |= wanted.metadata.names_commit();
         wanted.metadata.clone().apply(&mut app.metadata);
         app.ssh_enabled = wanted.ssh.unwrap_or(app.ssh_enabled);
         app.revisions_enabled = wanted.revisions.unwrap_or(app.revisions_enabled);
