@@ -2,6 +2,7 @@
 
 mod cost;
 mod changes;
+mod dora;
 
 use std::time::Duration;
 
@@ -33,6 +34,7 @@ pub(crate) fn routes() -> Router<Api> {
     Router::new()
         .route("/cupola/v1/status", get(status))
         .route("/cupola/v1/apps/{guid}/changes", get(changes::list))
+        .route("/cupola/v1/apps/{guid}/dora", get(dora::show))
         .route("/cupola/v1/apps/{guid}/why", get(why))
         .route("/cupola/v1/deployments/{guid}/cost", get(cost::show))
 }

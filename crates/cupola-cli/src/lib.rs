@@ -15,6 +15,7 @@ mod cost;
 mod credentials;
 mod delete;
 mod deploy;
+mod dora;
 mod env;
 mod find;
 mod lifecycle;
@@ -87,6 +88,8 @@ pub enum Verb {
     MapRoute(map_route::Arguments),
     /// List what changed in an app, newest first: by whom, and what came of it
     Changes(changes::Arguments),
+    /// Show the five figures of DORA for an app, with how each is derived
+    Dora(dora::Arguments),
     /// Explain the state of an app: last exits, failing checks, what the platform did
     Why(why::Arguments),
     /// Show how the platform is
@@ -131,6 +134,7 @@ async fn perform(verb: Verb, command: &dyn Fn() -> clap::Command) -> anyhow::Res
         Verb::Routes(arguments) => routes::run(arguments).await,
         Verb::MapRoute(arguments) => map_route::run(arguments).await,
         Verb::Changes(arguments) => changes::run(arguments).await,
+        Verb::Dora(arguments) => dora::run(arguments).await,
         Verb::Why(arguments) => why::run(arguments).await,
         Verb::Status(arguments) => status::run(arguments).await,
         Verb::Completions(arguments) => completions::run(&arguments, command()),

@@ -62,6 +62,8 @@ pub struct Settings {
     pub upload_bytes_max: u64,
     /// Uploads leave this much free where they are written: apps and the database are there too.
     pub upload_free_bytes_min: u64,
+    /// How long audit events are kept: the history that `changes` and `dora` tell.
+    pub events_age_max: Duration,
     /// Lifetime of an access token; refresh tokens live 30 days.
     pub access_token_lifetime: Duration,
 }

@@ -61,11 +61,12 @@ impl Control {
         let web = self.web_process(&mut *tx, new.app).await?;
         self.scaled(&web, scale_of(new.web))?;
         self.keep_present_generation(&mut *tx, &placed).await?;
-        let before = self.before(&mut *tx, &placed).await?;
+        let settings = self.before(&mut *tx, &placed).await?;
         let revision = self.aim(&mut *tx, caller, &mut placed, new.target).await?;
         let origin = revision.as_ref().map_or(Origin::Settings, Origin::Rollback);
         let (generation, revision) = self.new_generation(&mut *tx, caller, &placed, origin).await?;
-        let mut data = self.about_release(&mut *tx, &generation, revision.as_ref()).await?;
+        let before = placed.app.generation;
+        let data = self.about_release(&mut *tx, before, &generation, revision.as_ref()).await?;
         let revision = revision.map(|revision| (revision.id, revision.version));
         let now = self.ports.clock.now();
         let is_canary = new.strategy != Strategy::Rolling;
@@ -76,7 +77,7 @@ impl Control {
             max_in_flight: new.max_in_flight,
             web: new.web,
             droplet: generation.release.droplet,
-            before,
+            before: settings,
             revision,
             state: DeploymentState::Deploying,
             step: usize::from(is_canary),
@@ -102,6 +103,7 @@ impl Control {
         self.update_app_row(&mut *tx, &mut placed.app).await?;
         forget_oldest(&mut *tx, new.app).await?;
         store::insert(&mut *tx, &deployment).await?;
+        let mut data = data;
         data["deployment_guid"] = deployment.id.to_string().into();
         data["type"] = matches!(new.target, Target::Revision(_)).then_some("rollback").into();
         data["revision_guid"] = deployment.revision.map(|(id, _)| id.to_string()).into();

@@ -234,6 +234,7 @@ pub(crate) async fn read_desired_task(
         index: 0,
         generation: rows.app.generation,
         state: InstanceState::Starting,
+        was_ready: false,
         crash_count: 0,
         restart_at: None,
         detail: None,

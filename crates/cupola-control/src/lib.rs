@@ -20,6 +20,7 @@ pub mod caller;
 pub mod changes;
 pub mod deployments;
 pub mod domains;
+pub mod dora;
 pub mod droplets;
 pub mod events;
 pub mod feature_flags;

@@ -9,6 +9,7 @@
 mod access_log;
 mod deployments;
 mod instances;
+mod readiness;
 mod retention;
 mod routes;
 mod staging;

@@ -63,10 +63,17 @@ impl Control {
         caller: &Caller,
         id: RevisionId,
     ) -> Result<BTreeMap<String, String>, ControlError> {
-        let mut tx = self.read().await?;
+        let mut tx = self.write().await?;
         let access = self.access(&mut *tx, caller).await?;
         let (placed, revision) = self.readable_revision(&mut *tx, &access, id).await?;
         placed.may_read_secrets(&access)?;
+        let data = json!({
+            "revision_guid": revision.id.to_string(),
+            "revision_version": revision.version,
+        });
+        let event = placed.event("audit.app.revision.environment_variables.show", data);
+        self.record(&mut *tx, caller.party(), event).await?;
+        tx.commit().await?;
         Ok(revision.release.environment)
     }
 
@@ -243,19 +250,22 @@ impl Control {
         Ok(Some(revision))
     }
 
-    /// What an event tells of a release that is started: beside Cloud Controller's own fields, so
+    /// What an event tells of a release that is started after the one of `before`: beside Cloud Controller's own fields, so
     /// that it can be told later which code ran from when on.
     pub(crate) async fn about_release(
         &self,
         tx: &mut (impl ReadTx + ?Sized),
+        before: GenerationId,
         generation: &Generation,
         revision: Option<&Revision>,
     ) -> Result<serde_json::Value, ControlError> {
+        let before = store::get::<Generation>(tx, before).await?;
         let droplet = store::get::<Droplet>(tx, generation.release.droplet).await?;
         let source = droplet.map(|droplet| droplet.metadata).unwrap_or_default();
         let mut data = json!({
             "version": generation.id.to_string(),
             "droplet_guid": generation.release.droplet.to_string(),
+            "previous_droplet_guid": before.map(|before| before.release.droplet.to_string()),
         });
         if let Some(revision) = revision {
             data["revision_version"] = revision.version.into();

@@ -54,6 +54,16 @@ pub const KINDS: &[(&str, &str)] = &[
     ("audit.service_binding.update", "binding"),
 ];
 
+/// The events that tell when which release began, got requests, crashed and was cancelled.
+pub const RELEASE_EVENTS: &[&str] = &[
+    "audit.app.deployment.cancel",
+    "audit.app.deployment.create",
+    "audit.app.process.crash",
+    "audit.app.process.ready",
+    "audit.app.restart",
+    "audit.app.start",
+];
+
 /// The fields that differ between two objects, each with what it was and what it is:
 /// `{"instances": {"before": 1, "after": 3}}`.
 pub fn difference(before: &Value, after: &Value) -> Map<String, Value> {

@@ -96,6 +96,9 @@ pub struct Instance {
     pub index: u32,
     pub generation: GenerationId,
     pub state: InstanceState,
+    /// It was told that this run gets requests.
+    #[serde(default)]
+    pub was_ready: bool,
     pub crash_count: u32,
     pub restart_at: Option<Timestamp>,
     /// Why it is in this state, for users: the last failed check, the exit.

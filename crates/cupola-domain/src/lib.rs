@@ -12,6 +12,7 @@ pub mod commits;
 pub mod crash_policy;
 pub mod deployments;
 pub mod domains;
+pub mod dora;
 pub mod droplets;
 pub mod feature_flags;
 pub mod generations;

@@ -35,6 +35,13 @@ impl Timestamp {
         Duration::from_micros(self.0.saturating_sub(earlier.0).max(0).unsigned_abs())
     }
 
+    /// The point so long before.
+    #[must_use]
+    pub fn before(self, earlier: Duration) -> Self {
+        let micros = i64::try_from(earlier.as_micros()).unwrap_or(i64::MAX);
+        Self(self.0.saturating_sub(micros))
+    }
+
     /// Reads RFC 3339 with any offset. None: it is something else.
     pub fn from_rfc3339(text: &str) -> Option<Self> {
         text.parse().ok().map(|point: jiff::Timestamp| Self(point.as_microsecond()))

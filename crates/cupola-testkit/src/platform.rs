@@ -256,6 +256,7 @@ fn settings(dir: &TempDir) -> Settings {
         uploads_dir,
         upload_bytes_max: 64 * 1024 * 1024,
         upload_free_bytes_min: 0,
+        events_age_max: Duration::from_secs(31 * 24 * 60 * 60),
         access_token_lifetime: Duration::from_secs(1200),
     }
 }

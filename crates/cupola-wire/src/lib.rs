@@ -10,6 +10,7 @@ pub mod costs;
 pub mod changes;
 pub mod deployments;
 pub mod domains;
+pub mod dora;
 pub mod droplets;
 pub mod feature_flags;
 pub mod jobs;

@@ -45,6 +45,7 @@ pub(crate) struct Config {
     pub upload_mib_max: u64,
     pub log_mib_per_app_max: u64,
     pub log_days_max: u64,
+    pub event_days_max: u64,
 }
 
 /// A certificate chain and its key, as PEM.
@@ -150,6 +151,7 @@ impl Options {
             upload_mib_max: self.upload_mib_max.unwrap_or(1024),
             log_mib_per_app_max: self.log_mib_per_app_max.unwrap_or(64),
             log_days_max: self.log_days_max.unwrap_or(7),
+            event_days_max: self.event_days_max.unwrap_or(31),
         }
     }
 }

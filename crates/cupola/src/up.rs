@@ -254,6 +254,7 @@ fn settings(config: &Config, host_environment: BTreeMap<String, String>) -> Sett
         uploads_dir: config.data_dir.join("uploads"),
         upload_bytes_max: config.upload_mib_max << 20,
         upload_free_bytes_min: 512 << 20,
+        events_age_max: Duration::from_secs(config.event_days_max.saturating_mul(24 * 60 * 60)),
         access_token_lifetime: Duration::from_secs(20 * 60),
     }
 }

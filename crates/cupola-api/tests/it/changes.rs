@@ -241,3 +241,62 @@ async fn commit_that_a_manifest_names_is_that_of_the_next_package_only() {
     assert_eq!(first["metadata"]["labels"]["cupola.dev/commit"], "0123abc");
     assert_eq!(second["metadata"], json!({ "labels": {}, "annotations": {} }));
 }
+
+/// The figures by name.
+async fn figures(client: &Client<'_>, app: &str) -> Vec<Value> {
+    let dora = client.get(&format!("/cupola/v1/apps/{app}/dora")).await;
+    dora.expect(200)["figures"].as_array().unwrap().clone()
+}
+
+#[tokio::test]
+async fn figures_come_from_what_the_platform_saw() {
+    let platform = platform().await;
+    let admin = platform.as_admin().await;
+    let app = push(&admin, &platform.space.to_string(), "shop").await;
+    platform.clock.advance(Duration::from_secs(2 * 24 * 3600));
+    let source = json!({
+        "cupola.dev/commit": "0123abc",
+        "cupola.dev/committed-at": "2028-03-02T11:00:00Z",
+    });
+    let droplet = built(&admin, &app, json!({ "annotations": source })).await;
+    let deployment = json!({
+        "relationships": { "app": to(&app) },
+        "droplet": { "guid": droplet["guid"] },
+    });
+    let deployment = admin.post("/v3/deployments", deployment).await;
+    let ended = admin.get(&format!("/v3/deployments/{}", deployment.guid())).await;
+    assert_eq!(ended.expect(200)["status"]["reason"], "DEPLOYED");
+    platform.clock.advance(Duration::from_secs(600));
+    let revisions = admin.get(&format!("/v3/apps/{app}/revisions?versions=1")).await;
+    let back = json!({
+        "relationships": { "app": to(&app) },
+        "revision": { "guid": revisions.expect(200)["resources"][0]["guid"] },
+    });
+    let back = admin.post("/v3/deployments", back).await;
+    let ended = admin.get(&format!("/v3/deployments/{}", back.guid())).await;
+    assert_eq!(ended.expect(200)["status"]["reason"], "DEPLOYED");
+
+    let figures = figures(&admin, &app).await;
+
+    let values: Vec<&Value> = figures.iter().map(|figure| &figure["value"]).collect();
+    // Two deployments, of which one has a commit: an hour old. It was rolled back after ten minutes.
+    assert_eq!(values[1..], [&json!(3600.0), &json!(600.0), &json!(0.5), &json!(0.0)]);
+    assert_eq!(figures[0]["sample"], 2);
+    assert_eq!(figures[1]["sample"], 1);
+    let unknown = figures[1]["unknown"][0].as_str().unwrap();
+    assert_eq!(unknown, "1 of 2 deployments have no commit with a time");
+}
+
+#[tokio::test]
+async fn figures_are_for_those_who_see_the_app() {
+    let platform = platform().await;
+    let admin = platform.as_admin().await;
+    let app = push(&admin, &platform.space.to_string(), "shop").await;
+    let auditor = platform.as_user("bob", &[RoleKind::SpaceAuditor]).await;
+    let stranger = platform.as_user("eve", &[]).await;
+    let path = format!("/cupola/v1/apps/{app}/dora");
+
+    auditor.get(&path).await.expect(200);
+    assert_eq!(stranger.get(&path).await.detail(404), "App not found");
+    assert_eq!(platform.anonymous().get(&path).await.detail(401), "Authentication error");
+}

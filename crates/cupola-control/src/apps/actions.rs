@@ -79,7 +79,8 @@ impl Control {
         if starts && (action == AppAction::Restart || was == AppState::Stopped) {
             let (generation, revision) =
                 self.new_generation(&mut *tx, caller, &placed, Origin::Settings).await?;
-            data = self.about_release(&mut *tx, &generation, revision.as_ref()).await?;
+            let before = placed.app.generation;
+            data = self.about_release(&mut *tx, before, &generation, revision.as_ref()).await?;
             self.run_generation(&mut *tx, &mut placed.app, generation.id).await?;
             self.supersede(&mut *tx, id).await?;
         } else if !starts {

@@ -96,6 +96,7 @@ fn settings() -> Settings {
         uploads_dir: std::path::PathBuf::new(),
         upload_bytes_max: 1,
         upload_free_bytes_min: 0,
+        events_age_max: Duration::from_secs(60),
         access_token_lifetime: Duration::from_secs(60),
     }
 }
@@ -184,6 +185,7 @@ impl Rows {
             index: 2,
             generation,
             state: InstanceState::Starting,
+            was_ready: false,
             crash_count: 0,
             restart_at: None,
             detail: None,

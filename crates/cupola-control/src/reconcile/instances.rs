@@ -26,7 +26,7 @@ use cupola_ports::{
 use tokio::sync::watch;
 
 use super::{
-    PERIOD, deployments, rest_after, routes,
+    PERIOD, deployments, readiness, rest_after, routes,
     state::{PlannedStep, State},
     tasks, write,
 };
@@ -132,12 +132,13 @@ async fn pass(
     memory.begin(&state);
     let drained = drained(control, memory, &state).await;
     let steps = state.plan(&actual, &drained, control.ports.clock.now());
-    if !steps.is_empty() {
+    if !steps.is_empty() || readiness::has_news(&state, &actual) {
         route_before_told(control, lease, memory, &state, &actual, &steps).await?;
         let mut tx = write(control, lease).await?;
         for step in &steps {
             carry_out(control, &mut *tx, &mut state, &actual, step).await?;
         }
+        readiness::tell(control, &mut *tx, &mut state, &actual).await?;
         tx.commit().await?;
     }
 
@@ -244,6 +245,7 @@ async fn start(
         index,
         generation,
         state: InstanceState::Starting,
+        was_ready: false,
         crash_count,
         restart_at: None,
         detail: None,

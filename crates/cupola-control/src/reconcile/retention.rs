@@ -26,8 +26,8 @@ use super::{rest_after, write};
 use crate::{Control, ControlError, deployments::active, tasks::unfinished};
 
 const PERIOD: Duration = Duration::from_secs(60 * 60);
-/// Upstream keeps events for 31 days; jobs are of no use to anybody after that either.
-const EVENTS_AGE_MAX: Duration = Duration::from_secs(31 * 24 * 60 * 60);
+/// Jobs are of no use to anybody after that.
+const JOBS_AGE_MAX: Duration = Duration::from_secs(31 * 24 * 60 * 60);
 /// Per app, besides what its current droplet was made of.
 const DROPLETS_MAX: usize = 5;
 const PACKAGES_MAX: usize = 5;
@@ -48,7 +48,7 @@ async fn pass(control: &Control, lease: &Lease) -> Result<(), ControlError> {
     let now = control.ports.clock.now();
     let mut tx = write(control, lease).await?;
     let kept = trim_apps(&mut *tx).await?;
-    trim_ages(&mut *tx, now).await?;
+    trim_ages(&mut *tx, now, control.settings().events_age_max).await?;
     tx.commit().await?;
     let freed = control.ports.layers.retain(&kept).await.map_err(|source| {
         ControlError::Outside { action: "removing unused layers", source: Box::new(source) }
@@ -59,12 +59,15 @@ async fn pass(control: &Control, lease: &Lease) -> Result<(), ControlError> {
     Ok(())
 }
 
-async fn trim_ages(tx: &mut dyn WriteTx, now: Timestamp) -> Result<(), ControlError> {
-    let age_max = i64::try_from(EVENTS_AGE_MAX.as_micros()).unwrap_or(i64::MAX);
-    let old = || Condition::Less("created_at", now.micros().saturating_sub(age_max));
-    tx.delete_rows(AuditEvent::TABLE, &[old()]).await?;
+async fn trim_ages(
+    tx: &mut dyn WriteTx,
+    now: Timestamp,
+    events_age_max: Duration,
+) -> Result<(), ControlError> {
+    let older = |age: Duration| Condition::Less("created_at", now.before(age).micros());
+    tx.delete_rows(AuditEvent::TABLE, &[older(events_age_max)]).await?;
     let ended = Condition::In("state", vec!["COMPLETE".into(), "FAILED".into()]);
-    tx.delete_rows(Job::TABLE, &[old(), ended]).await?;
+    tx.delete_rows(Job::TABLE, &[older(JOBS_AGE_MAX), ended]).await?;
     Ok(())
 }
 

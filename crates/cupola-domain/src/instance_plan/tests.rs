@@ -17,6 +17,7 @@ fn row(index: u32, generation: GenerationId, state: InstanceState) -> Instance {
         index,
         generation,
         state,
+        was_ready: false,
         crash_count: 0,
         restart_at: None,
         detail: None,

@@ -127,6 +127,9 @@ pub(crate) struct Options {
     /// How long logs are kept [default: 7]
     #[arg(long, value_name = "DAYS")]
     pub log_days_max: Option<u64>,
+    /// How long audit events are kept, and with them what `changes` and `dora` tell [default: 31]
+    #[arg(long, value_name = "DAYS")]
+    pub event_days_max: Option<u64>,
 }
 
 impl Options {
@@ -182,6 +185,7 @@ impl Options {
             upload_mib_max: self.upload_mib_max.or(other.upload_mib_max),
             log_mib_per_app_max: self.log_mib_per_app_max.or(other.log_mib_per_app_max),
             log_days_max: self.log_days_max.or(other.log_days_max),
+            event_days_max: self.event_days_max.or(other.event_days_max),
         }
     }
 }

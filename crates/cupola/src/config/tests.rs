@@ -53,6 +53,7 @@ const EVERY_KEY: &str = r#"
     upload-mib-max = 11
     log-mib-per-app-max = 12
     log-days-max = 13
+    event-days-max = 14
 "#;
 
 #[track_caller]
@@ -86,6 +87,7 @@ fn assert_is_every_key(config: &Config) {
     assert_eq!(config.upload_mib_max, 11);
     assert_eq!(config.log_mib_per_app_max, 12);
     assert_eq!(config.log_days_max, 13);
+    assert_eq!(config.event_days_max, 14);
 }
 
 /// The command line that says the same as a file.
@@ -143,6 +145,7 @@ fn every_flag_is_read_and_wins_over_the_file() {
         upload-mib-max = 99
         log-mib-per-app-max = 99
         log-days-max = 99
+        event-days-max = 99
     "#;
 
     assert_is_every_key(&resolved("", &arguments).unwrap());
