@@ -10,16 +10,18 @@ use cupola_domain::{
     spaces::Space,
 };
 use cupola_ports::store::{self, Noun, Page, Query};
+use serde_json::{Value, json};
 
 use crate::{
     Control, ControlError, ListRequest,
-    apps::may,
+    apps::{may, told},
     caller::Caller,
     control::in_visible_orgs,
     domains::delete_domain_rows,
     events::{NewEvent, target},
     jobs::JobInput,
     names::check_name,
+    processes::without_nulls,
     spaces::delete_space_rows,
 };
 
@@ -74,6 +76,7 @@ impl Control {
         let mut tx = self.write().await?;
         self.require_flag_or_admin(&mut *tx, caller, "user_org_creation").await?;
         let now = self.ports.clock.now();
+        let request = json!({ "name": new.name, "suspended": new.suspended });
         let org = Org {
             id: OrgId::random(),
             name: new.name,
@@ -92,7 +95,8 @@ impl Control {
                 .await?;
             }
         }
-        self.record(&mut *tx, caller.party(), event("audit.organization.create", &org)).await?;
+        self.record(&mut *tx, caller.party(), event("audit.organization.create", &org, request))
+            .await?;
         tx.commit().await?;
         Ok(org)
     }
@@ -126,12 +130,18 @@ impl Control {
         let mut org = self.readable_org(&mut *tx, &access, id).await?;
         let allowed = access.can_manage_org(id) && change.suspended.is_none();
         may(&access, &org, allowed || access.is_admin())?;
+        let request = without_nulls(json!({
+            "name": change.name,
+            "suspended": change.suspended,
+            "metadata": told::metadata(&change.metadata),
+        }));
         org.name = change.name.unwrap_or(org.name);
         org.suspended = change.suspended.unwrap_or(org.suspended);
         change.metadata.apply(&mut org.metadata);
         org.updated_at = self.ports.clock.now();
         store::update(&mut *tx, &org).await.map_err(|error| taken(error, &org.name))?;
-        self.record(&mut *tx, caller.party(), event("audit.organization.update", &org)).await?;
+        self.record(&mut *tx, caller.party(), event("audit.organization.update", &org, request))
+            .await?;
         tx.commit().await?;
         Ok(org)
     }
@@ -157,7 +167,7 @@ impl Control {
         if !access.is_admin() {
             return Err(ControlError::NotAuthorized);
         }
-        let event = event("audit.organization.delete-request", &org);
+        let event = event("audit.organization.delete-request", &org, json!({ "recursive": true }));
         self.record(&mut *tx, caller.party(), event).await?;
         let job = self.enqueue(&mut *tx, caller, JobInput::DeleteOrg { org: id }).await?;
         tx.commit().await?;
@@ -203,11 +213,11 @@ fn taken(error: store::StoreError, name: &str) -> ControlError {
     ControlError::taken(error, || format!("Organization '{name}' already exists."))
 }
 
-fn event<'a>(kind: &'a str, org: &Org) -> NewEvent<'a> {
+fn event<'a>(kind: &'a str, org: &Org, request: Value) -> NewEvent<'a> {
     NewEvent {
         kind,
         target: target("organization", org.id, &org.name),
-        data: serde_json::json!({}),
+        data: json!({ "request": request }),
         space_id: None,
         org_id: Some(org.id),
     }

@@ -403,7 +403,7 @@ fn bounded(what: &str, wanted: i64, min: i64, max: i64) -> Result<u32, ControlEr
     })
 }
 
-fn without_nulls(mut value: serde_json::Value) -> serde_json::Value {
+pub(crate) fn without_nulls(mut value: serde_json::Value) -> serde_json::Value {
     if let Some(object) = value.as_object_mut() {
         object.retain(|_, value| !value.is_null());
     }

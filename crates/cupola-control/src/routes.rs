@@ -260,8 +260,12 @@ impl Control {
         let access = self.access(&mut *tx, caller).await?;
         let found = self.readable_route(&mut *tx, &access, id).await?;
         found.may_map(&access)?;
-        let event = found.event("audit.route.delete-request", json!({}));
+        let data = json!({ "request": { "recursive": true } });
+        let event = found.event("audit.route.delete-request", data);
         self.record(&mut *tx, caller.party(), event).await?;
+        for destination in destinations::destinations_of(&mut *tx, id).await? {
+            self.record_unmapping(&mut *tx, caller, &found, &destination).await?;
+        }
         let job = self.enqueue(&mut *tx, caller, JobInput::DeleteRoute { route: id }).await?;
         tx.commit().await?;
         Ok(job)

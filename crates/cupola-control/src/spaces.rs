@@ -10,16 +10,18 @@ use cupola_domain::{
     spaces::Space,
 };
 use cupola_ports::store::{self, Page, Query, WriteTx};
+use serde_json::{Value, json};
 
 use crate::{
     Control, ControlError, ListRequest,
-    apps::{delete_app_rows, may},
+    apps::{delete_app_rows, may, told},
     caller::Caller,
     control::in_visible_spaces,
     events::{NewEvent, target},
     jobs::JobInput,
     names::check_name,
     orgs::MetadataChange,
+    processes::without_nulls,
     routes::delete_route_rows,
 };
 
@@ -55,6 +57,7 @@ impl Control {
         };
         may(&access, &org, access.can_manage_org(org.id))?;
         let now = self.ports.clock.now();
+        let request = json!({ "name": new.name });
         let space = Space {
             id: SpaceId::random(),
             org_id: new.org_id,
@@ -64,7 +67,7 @@ impl Control {
             updated_at: now,
         };
         store::insert(&mut *tx, &space).await.map_err(taken)?;
-        self.record(&mut *tx, caller.party(), event("audit.space.create", &space)).await?;
+        self.record(&mut *tx, caller.party(), event("audit.space.create", &space, request)).await?;
         tx.commit().await?;
         Ok(space)
     }
@@ -96,11 +99,15 @@ impl Control {
         change.name.as_deref().map_or(Ok(()), check_name)?;
         let mut tx = self.write().await?;
         let mut space = self.manageable_space(&mut *tx, caller, id).await?;
+        let request = without_nulls(json!({
+            "name": change.name,
+            "metadata": told::metadata(&change.metadata),
+        }));
         space.name = change.name.unwrap_or(space.name);
         change.metadata.apply(&mut space.metadata);
         space.updated_at = self.ports.clock.now();
         store::update(&mut *tx, &space).await.map_err(taken)?;
-        self.record(&mut *tx, caller.party(), event("audit.space.update", &space)).await?;
+        self.record(&mut *tx, caller.party(), event("audit.space.update", &space, request)).await?;
         tx.commit().await?;
         Ok(space)
     }
@@ -135,7 +142,7 @@ impl Control {
         let space = self.readable_space(&mut *tx, &access, id).await?;
         let org = org_of(&mut *tx, &space).await?;
         may(&access, &org, access.can_manage_org(org.id))?;
-        let event = event("audit.space.delete-request", &space);
+        let event = event("audit.space.delete-request", &space, json!({ "recursive": true }));
         self.record(&mut *tx, caller.party(), event).await?;
         let job = self.enqueue(&mut *tx, caller, JobInput::DeleteSpace { space: id }).await?;
         tx.commit().await?;
@@ -187,11 +194,11 @@ fn taken(error: store::StoreError) -> ControlError {
     ControlError::taken(error, || "Name must be unique per organization".to_owned())
 }
 
-fn event<'a>(kind: &'a str, space: &Space) -> NewEvent<'a> {
+fn event<'a>(kind: &'a str, space: &Space, request: Value) -> NewEvent<'a> {
     NewEvent {
         kind,
         target: target("space", space.id, &space.name),
-        data: serde_json::json!({}),
+        data: json!({ "request": request }),
         space_id: Some(space.id),
         org_id: Some(space.org_id),
     }

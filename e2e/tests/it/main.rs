@@ -7,6 +7,7 @@ mod bad_apps;
 mod bad_input;
 mod bad_staging;
 mod cf_deploy;
+mod cf_history;
 mod cf_login;
 mod cf_manifest;
 mod cf_operate;

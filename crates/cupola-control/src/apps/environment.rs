@@ -32,7 +32,7 @@ impl Control {
         caller: &Caller,
         id: AppId,
     ) -> Result<AppEnvironment, ControlError> {
-        let app = self.app_with_secrets(caller, id).await?;
+        let app = self.app_with_secrets(caller, id, "audit.app.environment.show").await?;
         let mut tx = self.read().await?;
         let rows = PlaceRows::read(&mut *tx, id).await?;
         let rows = rows.ok_or(ControlError::NotFound { noun: "App" })?;
@@ -56,7 +56,8 @@ impl Control {
         caller: &Caller,
         id: AppId,
     ) -> Result<BTreeMap<String, String>, ControlError> {
-        Ok(self.app_with_secrets(caller, id).await?.environment)
+        let event = "audit.app.environment_variables.show";
+        Ok(self.app_with_secrets(caller, id, event).await?.environment)
     }
 
     pub async fn change_environment_variables(
@@ -81,14 +82,22 @@ impl Control {
         Ok(placed.app.environment)
     }
 
-    async fn app_with_secrets(&self, caller: &Caller, id: AppId) -> Result<App, ControlError> {
-        let mut tx = self.read().await?;
+    /// The app, for those who may see its variables; the event tells that they did.
+    async fn app_with_secrets(
+        &self,
+        caller: &Caller,
+        id: AppId,
+        event: &str,
+    ) -> Result<App, ControlError> {
+        let mut tx = self.write().await?;
         let access = self.access(&mut *tx, caller).await?;
         let placed = self.readable_app(&mut *tx, &access, id).await?;
         // What users have set is for supporters too; credentials of services would not be.
         placed.may_support(&access)?;
         self.require_flag_or_admin(&mut *tx, caller, "env_var_visibility").await?;
         self.require_flag_or_admin(&mut *tx, caller, "space_developer_env_var_visibility").await?;
+        self.record(&mut *tx, caller.party(), placed.event(event, json!({}))).await?;
+        tx.commit().await?;
         Ok(placed.app)
     }
 }

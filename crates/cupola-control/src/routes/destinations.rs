@@ -199,6 +199,17 @@ impl Control {
         destination: &Destination,
     ) -> Result<(), ControlError> {
         store::delete::<Destination>(tx, destination.id).await?;
+        self.record_unmapping(tx, caller, found, destination).await
+    }
+
+    /// Records that a destination goes, or goes with its route.
+    pub(super) async fn record_unmapping(
+        &self,
+        tx: &mut dyn WriteTx,
+        caller: &Caller,
+        found: &FoundRoute,
+        destination: &Destination,
+    ) -> Result<(), ControlError> {
         let Some(app) = store::get::<App>(tx, destination.app_id).await? else { return Ok(()) };
         self.record_mapping(tx, caller, found, "audit.app.unmap-route", app, destination).await
     }
