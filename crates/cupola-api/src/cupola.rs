@@ -1,7 +1,7 @@
 //! `/cupola/v1`: what the platform tells beyond the Cloud Foundry API.
 
-mod cost;
 mod changes;
+mod cost;
 mod dora;
 
 use std::time::Duration;

@@ -72,7 +72,8 @@ fn runs_of_github_actions(platform: &Platform, recipes: &Recipes, shell: &Shell)
     let deliver = |shell: &Shell| {
         let steps = job["steps"].as_array().unwrap();
         assert_eq!(steps[0]["uses"], "actions/checkout@v4");
-        steps[1..].iter().map(|step| shell.run(step["run"].as_str().unwrap())).last().unwrap()
+        let scripts = steps[1..].iter().map(|step| step["run"].as_str().unwrap());
+        scripts.map(|script| shell.run(script)).reduce(|_, last| last).unwrap()
     };
 
     let delivered = deliver(shell.serves("four"));
@@ -151,7 +152,7 @@ impl Shell {
         let home = platform.app_folder("home");
         let password_file = home.join("password");
         fs::write(&password_file, "secret-of-the-deployer").unwrap();
-        let path = std::env::var("PATH").unwrap();
+        let path = std::env::var_os("PATH").unwrap().into_string().unwrap();
         let environment = [
             ("PATH", format!("{}:{path}", programs.display())),
             ("HOME", display(&home)),
