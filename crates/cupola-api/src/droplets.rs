@@ -1,15 +1,20 @@
 //! `/v3/droplets`, and the droplets of an app and of a package.
 
+mod archive;
 mod present;
 
 use axum::{
     Json, Router,
-    extract::State,
+    extract::{DefaultBodyLimit, State},
     http::StatusCode,
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{get, post},
 };
-use cupola_control::{ControlError, Owners, caller::Caller, droplets::ShownDroplet};
+use cupola_control::{
+    ControlError, Owners,
+    caller::Caller,
+    droplets::{NewDroplet, ShownDroplet},
+};
 use cupola_domain::ids::{AppId, DropletId, PackageId};
 use cupola_ports::store::Direction;
 use cupola_wire::{droplets::CreateDroplet, packages::UpdateMetadata};
@@ -24,11 +29,15 @@ use crate::{
 };
 
 pub(crate) fn routes() -> Router<Api> {
+    // The upload has a limit of its own, which counts while it is written to disk.
+    let upload = post(archive::upload).layer(DefaultBodyLimit::disable());
     Router::new()
         .route("/v3/droplets", get(list).post(create))
         .route("/v3/apps/{guid}/droplets", get(list_of_app))
         .route("/v3/apps/{guid}/droplets/current", get(current))
         .route("/v3/droplets/{guid}", get(show).patch(update).delete(delete))
+        .route("/v3/droplets/{guid}/download", get(archive::download))
+        .route("/v3/droplets/{guid}/upload", upload)
 }
 
 async fn list(
@@ -70,15 +79,9 @@ async fn page(
     api: &Api,
     caller: &Caller,
     owners: &Owners,
-    mut query: ListQuery,
+    query: ListQuery,
 ) -> Result<Response, ApiFailure> {
-    // Droplets are written when they are staged, so that they have no other state.
-    let states = query.take_list("states");
-    let query = query.filter("guids", "id");
-    let query = match states {
-        Some(states) if !states.iter().any(|state| state == "STAGED") => query.nothing("id"),
-        _ => query,
-    };
+    let query = query.filter("guids", "id").filter("states", "state");
     let orderable: &[&str] = &["created_at", "updated_at"];
     let (request, presenter) =
         query.labels()?.finish(orderable, ("created_at", Direction::Ascending))?;
@@ -89,7 +92,7 @@ async fn page(
     Ok(Json(presenter.present(api, page, present)).into_response())
 }
 
-/// With `source_guid` a copy, for an app of the same or another space.
+/// One to upload, or with `source_guid` a copy, for an app of the same or another space.
 async fn create(
     State(api): State<Api>,
     Authenticated(caller): Authenticated,
@@ -101,16 +104,13 @@ async fn create(
         let detail = "App is invalid. Ensure it exists and you have access to it.";
         ControlError::unprocessable(detail)
     })?;
-    let source = query.take("source_guid");
-    let id = source.as_deref().and_then(|guid| guid.parse().ok());
-    let copied = api.control.copy_droplet(&caller, app, id).await;
-    let droplet = copied.map_err(|error| match error {
-        ControlError::Unprocessable(_) if source.is_none() => ControlError::unprocessable(
-            "This platform takes no uploaded droplets yet. Push the source, or copy a droplet \
-             with `source_guid`.",
-        ),
-        other => other,
-    })?;
+    let droplet = match query.take("source_guid") {
+        Some(source) => api.control.copy_droplet(&caller, app, source.parse().ok()).await?,
+        None => {
+            let new = NewDroplet { app, process_types: body.process_types };
+            api.control.create_droplet(&caller, new).await?
+        }
+    };
     let shown = ShownDroplet { droplet, shows_commands: true };
     Ok((StatusCode::CREATED, Json(present::droplet(&api, &shown, ""))).into_response())
 }

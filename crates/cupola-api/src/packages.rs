@@ -1,7 +1,7 @@
 //! `/v3/packages`, the packages of an app, and the matching of resources.
 
 mod present;
-mod upload;
+pub(crate) mod upload;
 
 use axum::{
     Json, Router,

@@ -208,7 +208,8 @@ impl Control {
             return Err(ControlError::unprocessable(detail));
         };
         let droplet = store::get::<Droplet>(tx, droplet).await?;
-        let Some(droplet) = droplet.filter(|droplet| droplet.app_id == placed.app.id) else {
+        let of_app = |droplet: &Droplet| droplet.app_id == placed.app.id && droplet.is_staged();
+        let Some(droplet) = droplet.filter(of_app) else {
             let detail = "Unable to assign current droplet. \
                           Ensure the droplet exists and belongs to this app.";
             return Err(ControlError::unprocessable(detail));

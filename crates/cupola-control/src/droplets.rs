@@ -1,11 +1,13 @@
-//! Droplets: read, labelled, deleted. Builds make them.
+//! Droplets: read, labelled, copied, deleted. Builds make them, or uploads.
+
+mod archives;
 
 use cupola_domain::{
     access::Access,
     apps::App,
     commits::of_source,
     deployments::Deployment,
-    droplets::Droplet,
+    droplets::{Droplet, DropletState},
     generations::Generation,
     ids::{AppId, DropletId},
     instances::Instance,
@@ -14,6 +16,8 @@ use cupola_domain::{
 };
 use cupola_ports::store::{self, Page, Query, ReadTx};
 use serde_json::json;
+
+pub use archives::NewDroplet;
 
 use crate::{
     Control, ControlError, ListRequest,
@@ -89,6 +93,9 @@ impl Control {
             ControlError::NotFound { .. } => refused(),
             other => other,
         })?;
+        if !source.is_staged() {
+            return Err(ControlError::unprocessable("Source droplet is not staged"));
+        }
         // Whoever has the copy reads the code and the commands.
         from.may_read_secrets(&access)?;
         let now = self.ports.clock.now();
@@ -96,6 +103,7 @@ impl Control {
             id: DropletId::random(),
             app_id: app,
             package_id: source.package_id.filter(|_| source.app_id == app),
+            state: DropletState::Staged,
             contents: source.contents,
             metadata: of_source(&source.metadata),
             created_at: now,

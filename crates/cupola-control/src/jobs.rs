@@ -22,19 +22,50 @@ const ATTEMPTS_MAX: u32 = 5;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "operation", rename_all = "snake_case")]
 pub enum JobInput {
-    DeleteOrg { org: OrgId },
-    DeleteSpace { space: SpaceId },
-    DeleteUser { user: UserId },
-    DeleteRole { role: RoleId },
-    DeleteDomain { domain: DomainId },
-    DeleteApp { app: AppId },
-    DeleteRoute { route: RouteId },
-    DeleteUnmappedRoutes { space: SpaceId },
-    DeleteBuildpack { buildpack: BuildpackId },
-    ApplyManifest { space: SpaceId, manifest: String },
-    DeletePackage { package: PackageId },
-    DeleteDroplet { droplet: DropletId },
-    ClearBuildCache { app: AppId },
+    DeleteOrg {
+        org: OrgId,
+    },
+    DeleteSpace {
+        space: SpaceId,
+    },
+    DeleteUser {
+        user: UserId,
+    },
+    DeleteRole {
+        role: RoleId,
+    },
+    DeleteDomain {
+        domain: DomainId,
+    },
+    DeleteApp {
+        app: AppId,
+    },
+    DeleteRoute {
+        route: RouteId,
+    },
+    DeleteUnmappedRoutes {
+        space: SpaceId,
+    },
+    DeleteBuildpack {
+        buildpack: BuildpackId,
+    },
+    ApplyManifest {
+        space: SpaceId,
+        manifest: String,
+    },
+    DeletePackage {
+        package: PackageId,
+    },
+    DeleteDroplet {
+        droplet: DropletId,
+    },
+    ClearBuildCache {
+        app: AppId,
+    },
+    /// Done by whoever received the upload, and not by the loop: it may take minutes.
+    UploadDroplet {
+        droplet: DropletId,
+    },
 }
 
 impl JobInput {
@@ -54,6 +85,7 @@ impl JobInput {
             Self::DeletePackage { .. } => "package.delete",
             Self::DeleteDroplet { .. } => "droplet.delete",
             Self::ClearBuildCache { .. } => "app.clear_buildpack_cache",
+            Self::UploadDroplet { .. } => "droplet.upload",
         }
     }
 }
@@ -75,6 +107,40 @@ impl Control {
         caller: &Caller,
         input: JobInput,
     ) -> Result<Job, ControlError> {
+        self.insert_job(tx, caller, input, JobState::Processing).await
+    }
+
+    /// As `enqueue`, for what does not wait for the loop: its doer ends it with `end_job`.
+    pub(crate) async fn begin_job(
+        &self,
+        tx: &mut (impl WriteTx + ?Sized),
+        caller: &Caller,
+        input: JobInput,
+    ) -> Result<Job, ControlError> {
+        self.insert_job(tx, caller, input, JobState::Polling).await
+    }
+
+    /// Ends a job that was begun with `begin_job`; none is an end that is good.
+    pub(crate) async fn end_job(
+        &self,
+        tx: &mut (impl WriteTx + ?Sized),
+        id: JobId,
+        failure: Option<&ControlError>,
+    ) -> Result<(), ControlError> {
+        let Some(mut job) = store::get::<Job>(tx, id).await? else { return Ok(()) };
+        job.state = if failure.is_some() { JobState::Failed } else { JobState::Complete };
+        job.errors = failure.map(api_error).into_iter().collect();
+        job.updated_at = self.ports.clock.now();
+        Ok(store::update(tx, &job).await?)
+    }
+
+    async fn insert_job(
+        &self,
+        tx: &mut (impl WriteTx + ?Sized),
+        caller: &Caller,
+        input: JobInput,
+        state: JobState,
+    ) -> Result<Job, ControlError> {
         let now = self.ports.clock.now();
         let operation = input.operation().to_owned();
         let stored = StoredInput {
@@ -87,7 +153,7 @@ impl Control {
         let job = Job {
             id: JobId::random(),
             operation,
-            state: JobState::Processing,
+            state,
             errors: Vec::new(),
             warnings: Vec::new(),
             failures: 0,
@@ -193,6 +259,9 @@ impl Control {
             JobInput::DeletePackage { package } => self.perform_delete_package(package).await,
             JobInput::DeleteDroplet { droplet } => self.perform_delete_droplet(droplet).await,
             JobInput::ClearBuildCache { app } => self.perform_clear_build_cache(app).await,
+            JobInput::UploadDroplet { .. } => {
+                Err(ControlError::unprocessable("the upload was interrupted; send it again"))
+            }
         }
     }
 }

@@ -230,7 +230,7 @@ impl Control {
     }
 
     /// Ends the uploads that were being received or unpacked when the last control process ended,
-    /// and says how many packages that made fail. Called once at start, before requests are taken.
+    /// and says how many packages and droplets that made fail. Called once at start, before requests are taken.
     pub async fn fail_interrupted_uploads(&self) -> Result<u64, ControlError> {
         let mut tx = self.write().await?;
         let query = Query::by("state", "PROCESSING_UPLOAD");
@@ -242,6 +242,7 @@ impl Control {
             count += 1;
         }
         tx.commit().await?;
+        count += self.fail_interrupted_droplets().await?;
         self.remove_left_uploads().await;
         Ok(count)
     }
@@ -380,7 +381,7 @@ async fn read_package(
 }
 
 /// A file that goes when nobody needs it any more.
-struct TemporaryFile(PathBuf);
+pub(crate) struct TemporaryFile(pub(crate) PathBuf);
 
 impl Drop for TemporaryFile {
     fn drop(&mut self) {

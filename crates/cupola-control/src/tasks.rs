@@ -262,7 +262,8 @@ async fn droplet_of(
         return Err(ControlError::unprocessable(detail));
     };
     let droplet = store::get::<Droplet>(tx, id).await?;
-    droplet.filter(|droplet| droplet.app_id == placed.app.id).ok_or_else(|| {
+    let of_app = |droplet: &Droplet| droplet.app_id == placed.app.id && droplet.is_staged();
+    droplet.filter(of_app).ok_or_else(|| {
         let detail = "Unable to use droplet. Ensure the droplet exists and belongs to this app.";
         ControlError::unprocessable(detail)
     })

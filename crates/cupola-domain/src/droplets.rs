@@ -132,15 +132,73 @@ pub struct DropletContents {
     pub stack_digest: String,
 }
 
+impl DropletContents {
+    /// Of a droplet whose archive is still to be uploaded.
+    pub const fn empty(stack: String) -> Self {
+        Self {
+            version: DropletVersion::CURRENT,
+            layers: Vec::new(),
+            process_types: BTreeMap::new(),
+            buildpacks: Vec::new(),
+            stack,
+            stack_digest: String::new(),
+        }
+    }
+}
+
+/// Where a droplet is on its way to something that can be started.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "name", rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum DropletState {
+    AwaitingUpload,
+    ProcessingUpload,
+    /// It can be started. What a build makes is never in another state.
+    #[default]
+    Staged,
+    Failed {
+        error: String,
+    },
+}
+
+impl DropletState {
+    /// As the API and the database name it.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::AwaitingUpload => "AWAITING_UPLOAD",
+            Self::ProcessingUpload => "PROCESSING_UPLOAD",
+            Self::Staged => "STAGED",
+            Self::Failed { .. } => "FAILED",
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Droplet {
     pub id: DropletId,
     pub app_id: AppId,
     pub package_id: Option<PackageId>,
+    /// Rows of older platforms are of staged droplets only.
+    #[serde(default)]
+    pub state: DropletState,
+    /// Without layers until the state is `STAGED`.
     pub contents: DropletContents,
     pub metadata: Metadata,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
+}
+
+impl Droplet {
+    pub fn is_staged(&self) -> bool {
+        self.state == DropletState::Staged
+    }
+
+    /// What was uploaded is there. Start commands that were given with the droplet win over those of
+    /// its archive.
+    pub fn become_staged(&mut self, contents: DropletContents) {
+        let given = std::mem::replace(&mut self.contents, contents).process_types;
+        self.contents.process_types.extend(given);
+        self.state = DropletState::Staged;
+    }
 }
 
 #[cfg(test)]

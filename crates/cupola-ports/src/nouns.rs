@@ -158,8 +158,12 @@ noun!(Build, "builds",
     }.into()]);
 
 noun!(Droplet, "droplets",
-    columns [text("app_id"), text("package_id")], unique &[],
-    |droplet| [id(droplet.app_id), droplet.package_id.map(|id| id.to_string()).into()]);
+columns [text("app_id"), text("package_id"), text("state")], unique &[],
+|droplet| [
+    id(droplet.app_id),
+    droplet.package_id.map(|id| id.to_string()).into(),
+    droplet.state.name().into(),
+]);
 
 noun!(Buildpack, "buildpacks",
     columns [text("name"), integer("position")], unique &[&["name"]],

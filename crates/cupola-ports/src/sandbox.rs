@@ -144,6 +144,14 @@ pub trait Layers: Send + Sync {
         prefix: &str,
     ) -> Result<Vec<LayerFile>, SandboxError>;
 
+    /// The host's path of the folder `prefix` of a layer, for reading by trusted code that follows
+    /// no link in it. None if the layer has no such folder.
+    async fn folder(
+        &self,
+        digest: &LayerDigest,
+        prefix: &str,
+    ) -> Result<Option<PathBuf>, SandboxError>;
+
     /// Removes the layers that are not in `used` and that are older than a day, so that one whose
     /// droplet is just being written is kept. Says how many bytes were freed.
     async fn retain(&self, used: &[LayerDigest]) -> Result<u64, SandboxError>;

@@ -1,15 +1,16 @@
 //! Turning uploads into packages and packages into droplets.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, io, path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use cupola_domain::{
     builds::StagingErrorKind,
     droplets::{DropletContents, LayerDigest},
-    ids::{AppId, BuildId, PackageId},
+    ids::{AppId, BuildId, DropletId, PackageId},
 };
 use serde::{Deserialize, Serialize};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use crate::logs::LogSink;
 
@@ -48,6 +49,40 @@ pub enum UploadError {
     Empty,
     #[error("the platform could not unpack the upload: {0}")]
     Platform(String),
+}
+
+/// A droplet as Cloud Foundry's `.tgz`, in pieces as they are made. An error is the last piece;
+/// whoever stops receiving stops the making.
+pub type DropletArchive = mpsc::Receiver<io::Result<Bytes>>;
+
+/// Why a droplet cannot be had as an archive. Shown to the user.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ExportError {
+    #[error("the files of this droplet are no longer kept; push or stage the app again")]
+    Gone,
+    #[error("the platform is packing as many droplets as it does at a time; try again in a minute")]
+    Busy,
+    #[error("the platform could not pack the droplet: {0}")]
+    Platform(String),
+}
+
+/// An archive that a client sent as a droplet.
+#[derive(Clone, Debug)]
+pub struct DropletUpload {
+    pub droplet_id: DropletId,
+    /// A `.tgz`, believed nothing.
+    pub archive: PathBuf,
+    /// The stack of a droplet that names none, or one that is not here.
+    pub stack: String,
+}
+
+/// A droplet made from an archive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImportedDroplet {
+    pub contents: DropletContents,
+    /// Whether a Cupola packed it and its layers have the digests that they had there. Otherwise it
+    /// comes from elsewhere or was changed, and nothing of its build is known.
+    pub is_unchanged: bool,
 }
 
 /// One build, whole.
@@ -93,6 +128,13 @@ pub trait Stager: Send + Sync {
         request: StagingRequest,
         cancel: watch::Receiver<bool>,
     ) -> Result<DropletContents, StagingFailure>;
+
+    /// The droplet as an archive that Cloud Foundry takes too, and that `import` makes the same
+    /// layers of.
+    async fn export(&self, contents: DropletContents) -> Result<DropletArchive, ExportError>;
+
+    /// Unpacks a droplet's archive in a confined process.
+    async fn import(&self, upload: DropletUpload) -> Result<ImportedDroplet, UploadError>;
 
     /// Removes the build cache of an app.
     async fn forget(&self, app_id: AppId);

@@ -190,19 +190,27 @@ impl LayerStore {
         digest: &LayerDigest,
         prefix: &str,
     ) -> Result<Vec<LayerFile>, RuntimeError> {
-        let tree = self.folder(digest).join(TREE);
         let what = || format!("list the layer {digest}");
+        let Some(folder) = self.folder_below(digest, prefix)? else { return Ok(Vec::new()) };
+        let mut files = Vec::new();
+        list(&folder, "", &mut files).doing(what)?;
+        Ok(files)
+    }
+
+    fn folder_below(
+        &self,
+        digest: &LayerDigest,
+        prefix: &str,
+    ) -> Result<Option<PathBuf>, RuntimeError> {
+        let tree = self.folder(digest).join(TREE);
         let root = fs::File::open(&tree)
             .map_err(|_| RuntimeError::LayerMissing { digest: digest.clone() })?;
         let prefix = prefix.trim_matches('/');
         // The prefix must not lead through a link out of the layer.
         let flags = OFlags::PATH | OFlags::DIRECTORY;
-        if freeze::open_beneath(root.as_fd(), prefix, flags).doing(what)?.is_none() {
-            return Ok(Vec::new());
-        }
-        let mut files = Vec::new();
-        list(&tree.join(prefix), "", &mut files).doing(what)?;
-        Ok(files)
+        let found = freeze::open_beneath(root.as_fd(), prefix, flags)
+            .doing(|| format!("look into the layer {digest}"))?;
+        Ok(found.map(|_| tree.join(prefix)))
     }
 
     fn remove_unused(&self, used: &HashSet<&LayerDigest>) -> Result<u64, RuntimeError> {
@@ -343,6 +351,15 @@ impl Layers for NativeLayers {
     ) -> Result<Vec<LayerFile>, SandboxError> {
         let (store, digest, prefix) = (self.store.clone(), digest.clone(), prefix.to_owned());
         Ok(blocking(move || store.files_below(&digest, &prefix)).await?)
+    }
+
+    async fn folder(
+        &self,
+        digest: &LayerDigest,
+        prefix: &str,
+    ) -> Result<Option<PathBuf>, SandboxError> {
+        let (store, digest, prefix) = (self.store.clone(), digest.clone(), prefix.to_owned());
+        Ok(blocking(move || store.folder_below(&digest, &prefix)).await?)
     }
 
     async fn retain(&self, used: &[LayerDigest]) -> Result<u64, SandboxError> {

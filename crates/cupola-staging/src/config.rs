@@ -20,6 +20,8 @@ pub struct StagerConfig {
     pub upload_stack: String,
     pub host_environment: HostEnvironment,
     pub upload_limits: UploadLimits,
+    /// For archives of droplets, which hold dependencies too.
+    pub droplet_limits: UploadLimits,
     /// Files below this size are not kept for resource matching: whoever can guess the content of
     /// a small file could ask whether anybody has it. Upstream's default.
     pub resource_bytes_min: u64,
@@ -47,6 +49,13 @@ impl StagerConfig {
             upload_stack: "host".to_owned(),
             host_environment,
             upload_limits: UploadLimits::default(),
+            droplet_limits: UploadLimits {
+                entries_max: 300_000,
+                unpacked_mib_max: 4096,
+                memory_mib: 512,
+                time_max: Duration::from_secs(600),
+                ..UploadLimits::default()
+            },
             resource_bytes_min: 64 << 10,
             resource_bytes_max: 64 << 20,
             resources_bytes_max: 1 << 30,

@@ -10,6 +10,7 @@ mod builder;
 mod buildpacks;
 mod caches;
 mod config;
+mod droplet_archive;
 mod host_environment;
 mod orders;
 mod stager;

@@ -30,6 +30,7 @@ pub(crate) mod inside {
     pub(crate) const WORK: &str = "/home/vcap/.cupola";
     pub(crate) const RESULT: &str = "/home/vcap/.cupola/result.json";
     pub(crate) const ORDER: &str = "/in/order.json";
+    pub(crate) const DROPLET: &str = "/in/droplet.tgz";
     pub(crate) const ZIP: &str = "/in/upload.zip";
     pub(crate) const KNOWN: &str = "/in/known";
     pub(crate) const BUILDPACKS: &str = "/in/buildpacks";
@@ -47,6 +48,9 @@ pub(crate) struct Versioned<T> {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct UnpackOrder {
     pub(crate) zip: Option<PathBuf>,
+    /// The archive of a droplet, instead of all other content.
+    #[serde(default)]
+    pub(crate) droplet: Option<PathBuf>,
     /// Holds the content of each known file under its SHA-1.
     pub(crate) known_dir: PathBuf,
     pub(crate) known: Vec<KnownFile>,
@@ -76,6 +80,7 @@ pub(crate) enum UnpackOutcome {
         files: u64,
         bytes: u64,
     },
+    Droplet(FoundDroplet),
     Empty,
     Invalid {
         reason: String,
@@ -85,6 +90,17 @@ pub(crate) enum UnpackOutcome {
     Failed {
         reason: String,
     },
+}
+
+/// What the archive of a droplet says about itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct FoundDroplet {
+    /// The metadata that a Cupola packed with it, as text.
+    pub(crate) record: Option<String>,
+    /// Of `staging_info.yml` and the Procfile.
+    pub(crate) process_types: BTreeMap<String, String>,
+    pub(crate) detected_buildpack: Option<String>,
+    pub(crate) has_deps: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,6 +3,8 @@
 mod build_cache;
 mod droplet;
 mod environment;
+mod export;
+mod import;
 mod ingest;
 mod resources;
 mod scratch;
@@ -25,7 +27,10 @@ use cupola_ports::{
     blobs::BlobStore,
     clock::Clock,
     sandbox::{Layers, Sandbox},
-    stager::{Resource, Stager, StagingFailure, StagingRequest, Upload, UploadError},
+    stager::{
+        DropletArchive, DropletUpload, ExportError, ImportedDroplet, Resource, Stager,
+        StagingFailure, StagingRequest, Upload, UploadError,
+    },
 };
 use tokio::sync::{Semaphore, watch};
 use tracing::warn;
@@ -48,10 +53,13 @@ pub struct BuildpackStager {
     buildpacks: PathBuf,
     host_files: PathBuf,
     unpacks: Semaphore,
+    exports: Arc<Semaphore>,
 }
 
 /// Each takes memory and disk of its own, whoever sends it. More wait for their turn.
 const UNPACKS_AT_ONCE_MAX: usize = 2;
+/// Each compresses on a core of its own for as long as its reader takes.
+const EXPORTS_AT_ONCE_MAX: usize = 4;
 
 /// Why staging cannot be offered.
 #[derive(Debug, thiserror::Error)]
@@ -85,8 +93,18 @@ impl BuildpackStager {
             .map_err(failed("write the registries' settings to", &host_files))?;
         let caches = Arc::new(Caches::new(config.caches_dir.clone()));
         caches.remove_doomed();
-        let unpacks = Semaphore::new(UNPACKS_AT_ONCE_MAX);
-        Ok(Self { config, sandbox, layers, blobs, clock, caches, buildpacks, host_files, unpacks })
+        Ok(Self {
+            config,
+            sandbox,
+            layers,
+            blobs,
+            clock,
+            caches,
+            buildpacks,
+            host_files,
+            unpacks: Semaphore::new(UNPACKS_AT_ONCE_MAX),
+            exports: Arc::new(Semaphore::new(EXPORTS_AT_ONCE_MAX)),
+        })
     }
 }
 
@@ -106,6 +124,14 @@ impl Stager for BuildpackStager {
         cancel: watch::Receiver<bool>,
     ) -> Result<DropletContents, StagingFailure> {
         self.stage_package(request, cancel).await
+    }
+
+    async fn export(&self, contents: DropletContents) -> Result<DropletArchive, ExportError> {
+        self.export_droplet(contents).await
+    }
+
+    async fn import(&self, upload: DropletUpload) -> Result<ImportedDroplet, UploadError> {
+        self.import_droplet(upload).await
     }
 
     async fn forget(&self, app_id: AppId) {

@@ -5,6 +5,7 @@
 //! nothing is ever written through a link.
 
 mod archive;
+mod droplet;
 mod tree;
 mod write;
 
@@ -41,14 +42,20 @@ pub fn unpack_main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let Ok(order) = orders::read::<UnpackOrder>(Path::new(&order_path)) else {
         return ExitCode::from(2);
     };
-    let outcome = match unpack(&order) {
-        Ok(Unpacked { files, bytes }) => UnpackOutcome::Unpacked { files, bytes },
+    let unpacked = match &order.droplet {
+        Some(archive) => droplet::unpack(archive, &order).map(UnpackOutcome::Droplet),
+        None => {
+            unpack(&order).map(|Unpacked { files, bytes }| UnpackOutcome::Unpacked { files, bytes })
+        }
+    };
+    let outcome = match unpacked {
+        Ok(outcome) => outcome,
         Err(UnpackError::Invalid(reason)) => UnpackOutcome::Invalid { reason },
         Err(UnpackError::TooLarge) => UnpackOutcome::TooLarge,
         Err(UnpackError::Empty) => UnpackOutcome::Empty,
         Err(UnpackError::Failed(reason)) => UnpackOutcome::Failed { reason },
     };
-    let is_unpacked = matches!(outcome, UnpackOutcome::Unpacked { .. });
+    let is_unpacked = matches!(outcome, UnpackOutcome::Unpacked { .. } | UnpackOutcome::Droplet(_));
     let parent_made = order.result.parent().map_or(Ok(()), std::fs::create_dir_all);
     match parent_made
         .map_err(|_| ())
@@ -151,6 +158,7 @@ mod tests {
             let limits = UnpackLimits { entries_max: 100, bytes_max: 1 << 20, ratio_max: 100 };
             let order = UnpackOrder {
                 zip: Some(root.join("upload.zip")),
+                droplet: None,
                 known_dir: root.join("known"),
                 known: Vec::new(),
                 into: app.clone(),

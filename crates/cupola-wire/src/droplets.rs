@@ -20,7 +20,8 @@ pub struct Droplet {
     pub execution_metadata: String,
     /// Start command by process type.
     pub process_types: BTreeMap<String, String>,
-    pub checksum: Checksum,
+    /// None until there is something to sum up.
+    pub checksum: Option<Checksum>,
     pub buildpacks: Vec<DropletBuildpack>,
     pub stack: String,
     pub image: Option<String>,
@@ -39,10 +40,13 @@ pub struct DropletBuildpack {
     pub version: Option<String>,
 }
 
-/// A copy of a droplet that the query names.
+/// A droplet to upload, or a copy of one that the query names.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct CreateDroplet {
     pub relationships: DropletRelationships,
+    /// Start command by process type, for a droplet to upload.
+    #[serde(default)]
+    pub process_types: Option<BTreeMap<String, String>>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -8,6 +8,7 @@ mod bad_input;
 mod bad_staging;
 mod cf_deploy;
 mod cf_history;
+mod cf_droplets;
 mod cf_login;
 mod cf_manifest;
 mod cf_operate;

@@ -51,7 +51,7 @@ impl UploadSlots {
         Self(Arc::new(Semaphore::new(UPLOADS_MAX)))
     }
 
-    async fn take(&self, hold: Duration) -> Result<SemaphorePermit<'_>, ControlError> {
+    pub(crate) async fn take(&self, hold: Duration) -> Result<SemaphorePermit<'_>, ControlError> {
         let slot = tokio::time::timeout(hold, self.0.acquire()).await;
         slot.ok().and_then(Result::ok).ok_or_else(|| {
             let detail = format!(
@@ -97,7 +97,9 @@ async fn receive(
     let (mut zip, mut known) = (None, None);
     while let Some(field) = form.next_field().await.map_err(|error| cut(&error))? {
         match field.name() {
-            Some("bits") => zip = Some(Incoming::receive(api, id, field).await?),
+            Some("bits") => {
+                zip = Some(Incoming::receive(api, &id.to_string(), "zip", field).await?)
+            }
             Some("resources") => known = Some(known_files(&text(field).await?)?),
             // Clients of old send more fields, which mean nothing any more.
             _ => {}
@@ -145,21 +147,27 @@ async fn next_chunk(field: &mut Field<'_>) -> Result<Option<bytes::Bytes>, Contr
 }
 
 /// A file that is being received. It is removed unless it is kept.
-struct Incoming {
+pub(crate) struct Incoming {
     path: PathBuf,
     is_kept: bool,
 }
 
 impl Incoming {
-    async fn receive(api: &Api, id: PackageId, mut field: Field<'_>) -> Result<Self, ApiFailure> {
+    /// Receives what is to be `id`, into a file with this ending.
+    pub(crate) async fn receive(
+        api: &Api,
+        id: &str,
+        ending: &str,
+        mut field: Field<'_>,
+    ) -> Result<Self, ApiFailure> {
         let settings = api.control.settings();
         let failed = |source: std::io::Error| ControlError::Outside {
             action: "writing an upload",
             source: Box::new(source),
         };
         tokio::fs::create_dir_all(&settings.uploads_dir).await.map_err(failed)?;
-        // The same package may be uploaded to twice at the same time; only one is accepted.
-        let name = format!("{id}-{}.zip", cupola_domain::ids::JobId::random());
+        // The same one may be uploaded to twice at the same time; only one is accepted.
+        let name = format!("{id}-{}.{ending}", cupola_domain::ids::JobId::random());
         let incoming = Self { path: settings.uploads_dir.join(name), is_kept: false };
         let mut file = tokio::fs::File::create_new(&incoming.path).await.map_err(failed)?;
         let (mut bytes, mut next_look) = (0_u64, 0);
@@ -183,7 +191,7 @@ impl Incoming {
         Ok(incoming)
     }
 
-    fn keep(mut self) -> PathBuf {
+    pub(crate) fn keep(mut self) -> PathBuf {
         self.is_kept = true;
         std::mem::take(&mut self.path)
     }
@@ -219,7 +227,7 @@ fn check_room(dir: &Path, free_bytes_min: u64) -> Result<(), ControlError> {
 }
 
 /// The client went away, or sent what is no form.
-fn cut(error: &MultipartError) -> ControlError {
+pub(crate) fn cut(error: &MultipartError) -> ControlError {
     ControlError::BadRequest(format!("The upload ended early or is no form: {}", error.body_text()))
 }
 

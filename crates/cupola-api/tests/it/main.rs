@@ -11,6 +11,7 @@ mod changes;
 mod crashes;
 mod cupola;
 mod deployments;
+mod droplets;
 mod empty;
 mod error_details;
 mod feature_flags;

@@ -38,7 +38,8 @@ impl Control {
             Some(droplet) => store::get::<Droplet>(&mut *tx, droplet).await?,
             None => None,
         };
-        let Some(droplet) = droplet.filter(|droplet| droplet.app_id == id) else {
+        let Some(droplet) = droplet.filter(|droplet| droplet.app_id == id && droplet.is_staged())
+        else {
             let detail = "Unable to assign current droplet. \
                           Ensure the droplet exists and belongs to this app.";
             return Err(ControlError::unprocessable(detail));

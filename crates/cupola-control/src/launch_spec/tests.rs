@@ -166,6 +166,7 @@ impl Rows {
             id: DropletId::random(),
             app_id,
             package_id: None,
+            state: DropletState::Staged,
             contents: DropletContents {
                 version: DropletVersion::CURRENT,
                 layers: Vec::new(),

@@ -10,7 +10,7 @@ use cupola_domain::{
     apps::App,
     builds::{Build, BuildState, StagingErrorKind},
     commits::of_source,
-    droplets::{Droplet, DropletContents},
+    droplets::{Droplet, DropletContents, DropletState},
     ids::{AppId, BuildId, DropletId, SpaceId},
     packages::Package,
 };
@@ -174,6 +174,7 @@ async fn keep(
                 id: DropletId::random(),
                 app_id: build.app_id,
                 package_id: Some(build.package_id),
+                state: DropletState::Staged,
                 contents,
                 metadata: package.map(|one| of_source(&one.metadata)).unwrap_or_default(),
                 created_at: now,

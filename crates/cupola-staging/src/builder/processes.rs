@@ -52,7 +52,7 @@ pub(super) fn from_launch_file(dependency: &Path) -> Result<ProcessTypes, String
     Ok(processes.into_iter().map(|process| (process.r#type, process.command)).collect())
 }
 
-pub(super) fn from_procfile(app: &Path) -> Result<ProcessTypes, Failure> {
+pub(crate) fn from_procfile(app: &Path) -> Result<ProcessTypes, Failure> {
     let invalid = |why: String| {
         Failure::new(
             BuildStep::Processes,

@@ -4,15 +4,34 @@ use std::collections::HashSet;
 
 use cupola_domain::droplets::{LayerDigest, UsedBuildpack};
 use cupola_ports::{
-    sandbox::SandboxOutcome,
+    sandbox::{Freeze, SandboxOutcome},
     stager::{StagingFailure, StagingRequest},
 };
 
 use super::verdict;
-use crate::builder::processes::{self, ProcessTypes};
+use crate::{
+    builder::processes::{self, ProcessTypes},
+    orders::inside,
+};
 
 pub(super) const APP_LAYER: &str = "app";
 pub(super) const DEPS_LAYER: &str = "deps";
+
+/// What of a container's home becomes which layer of a droplet.
+pub(super) fn droplet_freezes() -> Vec<Freeze> {
+    let freeze = |name: &str, paths: &[&str]| Freeze {
+        name: name.to_owned(),
+        paths: paths.iter().map(|path| (*path).to_owned()).collect(),
+    };
+    let app = [inside::APP, inside::PROFILE, inside::LOGS, inside::STAGING_INFO];
+    vec![freeze(DEPS_LAYER, &[inside::DEPS]), freeze(APP_LAYER, &app)]
+}
+
+/// A text of somebody else, as it may be shown; none if nothing is left of it.
+pub(super) fn plain(text: Option<String>) -> Option<String> {
+    let text: String = text?.chars().filter(|c| !c.is_control()).take(255).collect();
+    Some(text).filter(|text| !text.is_empty())
+}
 
 /// Lowest first. What many buildpacks leave in the dependencies is nothing.
 pub(super) fn droplet_layers(outcome: SandboxOutcome, has_deps: bool) -> Vec<LayerDigest> {
@@ -39,10 +58,6 @@ pub(super) fn checked_buildpacks(
 ) -> Vec<UsedBuildpack> {
     let is_known =
         |name: &String| request.buildpacks.contains(name) || request.detect_order.contains(name);
-    let plain = |text: Option<String>| {
-        let text: String = text?.chars().filter(|c| !c.is_control()).take(255).collect();
-        Some(text).filter(|text| !text.is_empty())
-    };
     let mut seen = HashSet::new();
     used.into_iter()
         .filter(|buildpack| is_known(&buildpack.name) && seen.insert(buildpack.name.clone()))

@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     UNPACK_ROLE,
+    config::UploadLimits,
     orders::{self, KnownFile, RESULT_BYTES_MAX, UnpackLimits, UnpackOrder, UnpackOutcome, inside},
 };
 
@@ -40,16 +41,9 @@ impl BuildpackStager {
             .map_err(|e| UploadError::Platform(e.to_string()))?;
         let spec = self.unpack_spec(id, &upload, scratch.path())?;
 
-        let turn = self.unpacks.acquire().await;
-        let _turn = turn.map_err(|e| UploadError::Platform(e.to_string()))?;
-        let (output, lines) = mpsc::channel(64);
-        let reader = tokio::spawn(tell_lines(lines));
-        // Nobody can cancel an upload; dropping this future ends the sandbox too.
-        let (_keep, cancel) = watch::channel(false);
-        let outcome = self.sandbox.run(spec, output, cancel).await;
-        let _ = reader.await;
-
-        let digest = self.package(outcome)?;
+        let (outcome, _) = self.run_to_unpack(spec, self.config.upload_limits).await?;
+        let digest = frozen(&outcome, LAYER)
+            .ok_or_else(|| UploadError::Platform("its files were not kept".to_owned()))?;
         self.remember(&digest, &upload.known).await;
         Ok(digest)
     }
@@ -92,15 +86,12 @@ impl BuildpackStager {
         });
         UnpackOrder {
             zip: upload.zip.is_some().then(|| inside::ZIP.into()),
+            droplet: None,
             known_dir: inside::KNOWN.into(),
             known: known.collect(),
             into: inside::APP.into(),
             result: inside::RESULT.into(),
-            limits: UnpackLimits {
-                entries_max: limits.entries_max as usize,
-                bytes_max: u64::from(limits.unpacked_mib_max) << 20,
-                ratio_max: u64::from(limits.ratio_max),
-            },
+            limits: unpack_limits(limits),
         }
     }
 
@@ -120,8 +111,19 @@ impl BuildpackStager {
             scratch::open_file(zip).map_err(platform)?;
             binds.push(read_only(zip, inside::ZIP));
         }
-        let limits = self.config.upload_limits;
-        Ok(SandboxSpec {
+        let freeze = vec![Freeze { name: LAYER.to_owned(), paths: vec![inside::APP.to_owned()] }];
+        Ok(self.spec_to_unpack(id, binds, self.config.upload_limits, freeze))
+    }
+
+    /// A sandbox in which the role unpacks what is bound into it.
+    pub(super) fn spec_to_unpack(
+        &self,
+        id: String,
+        binds: Vec<Bind>,
+        limits: UploadLimits,
+        freeze: Vec<Freeze>,
+    ) -> SandboxSpec {
+        SandboxSpec {
             id,
             layers: Vec::new(),
             stack: self.config.upload_stack.clone(),
@@ -137,50 +139,79 @@ impl BuildpackStager {
                 time_max: limits.time_max,
             },
             network: false,
-            freeze: vec![Freeze { name: LAYER.to_owned(), paths: vec![inside::APP.to_owned()] }],
+            freeze,
             hand_back: vec![result_file()],
-        })
+        }
     }
 
-    fn package(
+    /// Runs the role, when it is its turn, to an end that is good.
+    pub(super) async fn run_to_unpack(
         &self,
-        outcome: Result<SandboxOutcome, SandboxError>,
-    ) -> Result<LayerDigest, UploadError> {
-        let limits = self.config.upload_limits;
-        let too_large = UploadError::TooLarge { limit_mib: limits.unpacked_mib_max };
-        let outcome = match outcome {
-            Ok(outcome) => outcome,
-            Err(SandboxError::DiskFull { .. }) => return Err(too_large),
-            Err(error) => {
-                error!(error = &error as &dyn std::error::Error, "an upload could not be unpacked");
-                return Err(UploadError::Platform(error.to_string()));
-            }
-        };
-        match (outcome.exit, unpack_result(&outcome)) {
-            (SandboxExit::Exited { code: 0 }, Some(UnpackOutcome::Unpacked { .. })) => outcome
-                .frozen
-                .into_iter()
-                .find(|layer| layer.name == LAYER)
-                .map(|layer| layer.digest)
-                .ok_or_else(|| UploadError::Platform("its files were not kept".to_owned())),
-            (SandboxExit::Exited { .. }, Some(UnpackOutcome::Empty)) => Err(UploadError::Empty),
-            (SandboxExit::Exited { .. }, Some(UnpackOutcome::TooLarge)) => Err(too_large),
-            (SandboxExit::Exited { .. }, Some(UnpackOutcome::Invalid { reason })) => {
-                Err(UploadError::Invalid(reason))
-            }
-            (SandboxExit::Exited { .. }, Some(UnpackOutcome::Failed { reason })) => {
-                Err(UploadError::Platform(reason))
-            }
-            (SandboxExit::OutOfMemory, _) => Err(UploadError::Invalid(format!(
-                "it cannot be unpacked within {} MiB of memory",
-                limits.memory_mib
-            ))),
-            (SandboxExit::TimeUp, _) => Err(UploadError::Invalid(format!(
-                "it cannot be unpacked within {} seconds",
-                limits.time_max.as_secs()
-            ))),
-            (exit, _) => Err(UploadError::Platform(format!("the unpacking ended with {exit:?}"))),
+        spec: SandboxSpec,
+        limits: UploadLimits,
+    ) -> Result<(SandboxOutcome, UnpackOutcome), UploadError> {
+        let turn = self.unpacks.acquire().await;
+        let _turn = turn.map_err(|e| UploadError::Platform(e.to_string()))?;
+        let (output, lines) = mpsc::channel(64);
+        let reader = tokio::spawn(tell_lines(lines));
+        // Nobody can cancel an upload; dropping this future ends the sandbox too.
+        let (_keep, cancel) = watch::channel(false);
+        let outcome = self.sandbox.run(spec, output, cancel).await;
+        let _ = reader.await;
+        unpacked(outcome, limits)
+    }
+}
+
+/// What the role handed back, if the sandbox ended well.
+fn unpacked(
+    outcome: Result<SandboxOutcome, SandboxError>,
+    limits: UploadLimits,
+) -> Result<(SandboxOutcome, UnpackOutcome), UploadError> {
+    let too_large = UploadError::TooLarge { limit_mib: limits.unpacked_mib_max };
+    let outcome = match outcome {
+        Ok(outcome) => outcome,
+        Err(SandboxError::DiskFull { .. }) => return Err(too_large),
+        Err(error) => {
+            error!(error = &error as &dyn std::error::Error, "an upload could not be unpacked");
+            return Err(UploadError::Platform(error.to_string()));
         }
+    };
+    match (outcome.exit, unpack_result(&outcome)) {
+        (
+            SandboxExit::Exited { code: 0 },
+            Some(result @ (UnpackOutcome::Unpacked { .. } | UnpackOutcome::Droplet(_))),
+        ) => Ok((outcome, result)),
+        (SandboxExit::Exited { .. }, Some(UnpackOutcome::Empty)) => Err(UploadError::Empty),
+        (SandboxExit::Exited { .. }, Some(UnpackOutcome::TooLarge)) => Err(too_large),
+        (SandboxExit::Exited { .. }, Some(UnpackOutcome::Invalid { reason })) => {
+            Err(UploadError::Invalid(reason))
+        }
+        (SandboxExit::Exited { .. }, Some(UnpackOutcome::Failed { reason })) => {
+            Err(UploadError::Platform(reason))
+        }
+        (SandboxExit::OutOfMemory, _) => Err(UploadError::Invalid(format!(
+            "it cannot be unpacked within {} MiB of memory",
+            limits.memory_mib
+        ))),
+        (SandboxExit::TimeUp, _) => Err(UploadError::Invalid(format!(
+            "it cannot be unpacked within {} seconds",
+            limits.time_max.as_secs()
+        ))),
+        (exit, _) => Err(UploadError::Platform(format!("the unpacking ended with {exit:?}"))),
+    }
+}
+
+/// The layer of this name that a sandbox left.
+pub(super) fn frozen(outcome: &SandboxOutcome, name: &str) -> Option<LayerDigest> {
+    outcome.frozen.iter().find(|layer| layer.name == name).map(|layer| layer.digest.clone())
+}
+
+/// The limits, as the role counts them.
+pub(super) fn unpack_limits(limits: UploadLimits) -> UnpackLimits {
+    UnpackLimits {
+        entries_max: limits.entries_max as usize,
+        bytes_max: u64::from(limits.unpacked_mib_max) << 20,
+        ratio_max: u64::from(limits.ratio_max),
     }
 }
 
@@ -214,7 +245,7 @@ async fn tell_lines(mut lines: mpsc::Receiver<OutputLine>) {
     }
 }
 
-fn platform(error: io::Error) -> UploadError {
+pub(super) fn platform(error: io::Error) -> UploadError {
     UploadError::Platform(error.to_string())
 }
 

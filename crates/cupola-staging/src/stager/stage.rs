@@ -5,8 +5,7 @@ use std::{io, path::Path, sync::Arc};
 use cupola_domain::droplets::{DropletContents, DropletVersion};
 use cupola_ports::{
     sandbox::{
-        Bind, Freeze, ROLE_BINARY, SandboxError, SandboxExit, SandboxLimits, SandboxOutcome,
-        SandboxSpec,
+        Bind, ROLE_BINARY, SandboxError, SandboxExit, SandboxLimits, SandboxOutcome, SandboxSpec,
     },
     stager::{StagingFailure, StagingRequest},
 };
@@ -16,7 +15,7 @@ use tracing::error;
 use super::{
     BuildpackStager,
     build_cache::Watcher,
-    droplet::{APP_LAYER, DEPS_LAYER, checked_buildpacks, checked_types, droplet_layers},
+    droplet::{checked_buildpacks, checked_types, droplet_freezes, droplet_layers},
     environment::{build_environment, build_order},
     ingest::{handed_back, read_only, result_file},
     scratch::{self, Scratch},
@@ -127,10 +126,6 @@ impl BuildpackStager {
         order: &Path,
         cache: &Path,
     ) -> SandboxSpec {
-        let freeze = |name: &str, paths: &[&str]| Freeze {
-            name: name.to_owned(),
-            paths: paths.iter().map(|path| (*path).to_owned()).collect(),
-        };
         SandboxSpec {
             id,
             layers: vec![request.package.clone()],
@@ -152,13 +147,7 @@ impl BuildpackStager {
                 time_max: request.time_max,
             },
             network: true,
-            freeze: vec![
-                freeze(DEPS_LAYER, &[inside::DEPS]),
-                freeze(
-                    APP_LAYER,
-                    &[inside::APP, inside::PROFILE, inside::LOGS, inside::STAGING_INFO],
-                ),
-            ],
+            freeze: droplet_freezes(),
             hand_back: vec![result_file()],
         }
     }

@@ -22,13 +22,26 @@ pub(super) enum Content {
     Zipped(usize),
     /// The known file of the order with this index.
     Known(usize),
+    /// The entry of a droplet's archive with this index.
+    Archived(usize),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Node {
-    Folder { mode: u32 },
-    File { content: Content, mode: u32 },
-    Link { target: String },
+    Folder {
+        mode: u32,
+    },
+    File {
+        content: Content,
+        mode: u32,
+    },
+    Link {
+        target: String,
+    },
+    /// Another name of a file, in the archive of a droplet.
+    HardLink {
+        first: String,
+    },
 }
 
 /// Nodes by path. A folder always comes before what is in it.
@@ -36,13 +49,24 @@ pub(super) enum Node {
 pub(super) struct Tree {
     nodes: BTreeMap<String, Node>,
     entries_max: usize,
+    /// Whether modes are kept as they are: a droplet has the digest that they make.
+    keeps_modes: bool,
     files: usize,
     links: usize,
 }
 
 impl Tree {
     pub(super) fn new(entries_max: usize) -> Self {
-        Self { nodes: BTreeMap::new(), entries_max, files: 0, links: 0 }
+        Self { nodes: BTreeMap::new(), entries_max, keeps_modes: false, files: 0, links: 0 }
+    }
+
+    /// Of a droplet: what buildpacks wrote, with links to wherever they like, and of any number.
+    pub(super) fn of_droplet(entries_max: usize) -> Self {
+        Self { keeps_modes: true, ..Self::new(entries_max) }
+    }
+
+    pub(super) fn get(&self, path: &str) -> Option<&Node> {
+        self.nodes.get(path)
     }
 
     pub(super) fn file_count(&self) -> usize {
@@ -59,7 +83,7 @@ impl Tree {
             return Ok(());
         }
         self.add_parents(&path)?;
-        let mode = folder_mode(mode);
+        let mode = if self.keeps_modes { mode & 0o777 } else { folder_mode(mode) };
         match self.nodes.get_mut(&path) {
             Some(Node::Folder { mode: known }) => *known = mode,
             Some(_) => return Err(twice(&path)),
@@ -74,7 +98,8 @@ impl Tree {
         content: Content,
         mode: u32,
     ) -> Result<(), UnpackError> {
-        self.add_leaf(path, Node::File { content, mode: file_mode(mode) })?;
+        let mode = if self.keeps_modes { mode & 0o777 } else { file_mode(mode) };
+        self.add_leaf(path, Node::File { content, mode })?;
         self.files += 1;
         Ok(())
     }
@@ -88,6 +113,27 @@ impl Tree {
             return Err(invalid(format!("it has more than {LINKS_MAX} symbolic links")));
         }
         self.add_leaf(path, Node::Link { target: target.to_owned() })
+    }
+
+    /// As [`Self::add_link`], for a link that may lead out: nothing is written through it, and an
+    /// instance has nothing there that its app may not see.
+    pub(super) fn add_any_link(&mut self, path: &str, target: &str) -> Result<(), UnpackError> {
+        if target.is_empty() || target.contains('\0') || target.len() > PATH_BYTES_MAX {
+            return Err(invalid(format!("the symbolic link `{}` is not usable", shown(path))));
+        }
+        self.add_leaf(path, Node::Link { target: target.to_owned() })
+    }
+
+    /// Another name of a file that was added before.
+    pub(super) fn add_hard_link(&mut self, path: &str, first: &str) -> Result<(), UnpackError> {
+        let first = clean(first)?;
+        if !matches!(self.nodes.get(&first), Some(Node::File { .. })) {
+            return Err(invalid(format!(
+                "the hard link `{}` is of no file that came before it",
+                shown(path)
+            )));
+        }
+        self.add_leaf(path, Node::HardLink { first })
     }
 
     /// Follows every link through the tree as the kernel would. A link may lead nowhere, but not out.
@@ -164,7 +210,7 @@ impl Tree {
 }
 
 /// The path without empty parts and `.`; refused if it could name something outside the root.
-fn clean(path: &str) -> Result<String, UnpackError> {
+pub(super) fn clean(path: &str) -> Result<String, UnpackError> {
     if path.starts_with('/') {
         return Err(leaves(path));
     }
@@ -204,11 +250,11 @@ fn folder_mode(mode: u32) -> u32 {
     if mode & 0o777 == 0 { 0o755 } else { mode & 0o777 | 0o700 }
 }
 
-fn shown(text: &str) -> String {
+pub(super) fn shown(text: &str) -> String {
     text.chars().take(100).flat_map(char::escape_debug).collect()
 }
 
-fn invalid(reason: String) -> UnpackError {
+pub(super) fn invalid(reason: String) -> UnpackError {
     UnpackError::Invalid(reason)
 }
 

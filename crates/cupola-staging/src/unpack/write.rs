@@ -26,11 +26,11 @@ pub(super) fn write(
     fs::create_dir_all(root).map_err(|e| failed("make the folder of the app", &e))?;
     write_folders(tree, root)?;
     let zip_bytes = archive.as_ref().map_or(0, |archive| archive.bytes);
-    let mut budget = Budget { limits: order.limits, zip_bytes, written: 0, unzipped: 0 };
+    let mut budget = Budget::new(order.limits, zip_bytes);
     let mut files = 0;
     for (path, node) in tree.nodes() {
         let Node::File { content, mode } = node else { continue };
-        let target = create(&root.join(path), *mode)?;
+        let target = &create(&root.join(path), *mode)?;
         match (content, &mut archive) {
             (Content::Zipped(index), Some(archive)) => {
                 budget.copy(archive.content(*index)?, target, path, true)?;
@@ -40,7 +40,7 @@ pub(super) fn write(
                 let source = File::open(source).map_err(|e| failed("open a known file", &e))?;
                 budget.copy(source, target, path, false)?;
             }
-            (Content::Zipped(_), None) => {
+            (Content::Zipped(_) | Content::Archived(_), _) => {
                 return Err(UnpackError::Failed("the zip is gone".to_owned()));
             }
         }
@@ -69,7 +69,7 @@ fn write_links(tree: &Tree, root: &Path) -> Result<(), UnpackError> {
     Ok(())
 }
 
-fn create(path: &Path, mode: u32) -> Result<File, UnpackError> {
+pub(super) fn create(path: &Path, mode: u32) -> Result<File, UnpackError> {
     let mut options = OpenOptions::new();
     let file = options.write(true).create_new(true).mode(0o600).open(path);
     // Set apart from the creation, where the umask would take bits away.
@@ -80,7 +80,8 @@ fn create(path: &Path, mode: u32) -> Result<File, UnpackError> {
     .map_err(|e| failed("make a file", &e))
 }
 
-struct Budget {
+/// What may still be written.
+pub(super) struct Budget {
     limits: UnpackLimits,
     zip_bytes: u64,
     written: u64,
@@ -88,10 +89,14 @@ struct Budget {
 }
 
 impl Budget {
-    fn copy(
+    pub(super) fn new(limits: UnpackLimits, archive_bytes: u64) -> Self {
+        Self { limits, zip_bytes: archive_bytes, written: 0, unzipped: 0 }
+    }
+
+    pub(super) fn copy(
         &mut self,
         mut source: impl Read,
-        mut target: File,
+        mut target: &File,
         path: &str,
         is_zipped: bool,
     ) -> Result<(), UnpackError> {
@@ -132,7 +137,7 @@ impl Budget {
     }
 }
 
-fn failed(action: &str, error: &io::Error) -> UnpackError {
+pub(super) fn failed(action: &str, error: &io::Error) -> UnpackError {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => UnpackError::TooLarge,
         _ => UnpackError::Failed(format!("cannot {action}: {error}")),

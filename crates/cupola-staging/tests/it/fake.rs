@@ -185,6 +185,15 @@ impl Layers for FakeSandbox {
         Ok(walk(&root, &root))
     }
 
+    async fn folder(
+        &self,
+        digest: &LayerDigest,
+        prefix: &str,
+    ) -> Result<Option<PathBuf>, SandboxError> {
+        let folder = inside(&self.layer(digest), prefix);
+        Ok(folder.is_dir().then_some(folder))
+    }
+
     async fn retain(&self, _used: &[LayerDigest]) -> Result<u64, SandboxError> {
         Ok(0)
     }

@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic, and so may what it is built from")]
 
+mod droplets;
 mod fake;
 mod ingest;
 mod launch;

@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
+    path::PathBuf,
     sync::{Mutex, PoisonError},
 };
 
@@ -15,10 +16,13 @@ use cupola_domain::{
 use cupola_ports::{
     logs::{LogLine, LogStream},
     sandbox::{LayerFile, Layers, SandboxError},
-    stager::{Resource, Stager, StagingFailure, StagingRequest, Upload, UploadError},
+    stager::{
+        DropletArchive, DropletUpload, ExportError, ImportedDroplet, Resource, Stager,
+        StagingFailure, StagingRequest, Upload, UploadError,
+    },
 };
 use sha2::{Digest, Sha256};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 pub struct FakeStager {
     script: Mutex<Script>,
@@ -33,6 +37,7 @@ pub struct FakeStager {
 struct Script {
     known: HashSet<(String, u64)>,
     upload: Option<UploadError>,
+    export: Option<ExportError>,
     build: Option<StagingFailure>,
     process_types: BTreeMap<String, String>,
     staged: Vec<StagingRequest>,
@@ -44,6 +49,7 @@ impl FakeStager {
         let script = Script {
             known: HashSet::new(),
             upload: None,
+            export: None,
             build: None,
             process_types,
             staged: Vec::new(),
@@ -63,6 +69,11 @@ impl FakeStager {
 
     pub fn refuse_uploads(&self, error: UploadError) {
         self.script().upload = Some(error);
+    }
+
+    /// Lets no droplet be downloaded any more.
+    pub fn refuse_exports(&self, error: ExportError) {
+        self.script().export = Some(error);
     }
 
     pub fn fail_builds(&self, failure: StagingFailure) {
@@ -172,6 +183,29 @@ impl Stager for FakeStager {
         })
     }
 
+    async fn export(&self, contents: DropletContents) -> Result<DropletArchive, ExportError> {
+        if let Some(error) = &self.script().export {
+            return Err(error.clone());
+        }
+        let (pieces, archive) = mpsc::channel(1);
+        let text = serde_json::to_vec(&contents).expect("keys are strings");
+        pieces.try_send(Ok(text.into())).expect("there is room for one");
+        Ok(archive)
+    }
+
+    async fn import(&self, upload: DropletUpload) -> Result<ImportedDroplet, UploadError> {
+        let archive = std::fs::read(&upload.archive)
+            .map_err(|error| UploadError::Platform(format!("cannot read the upload: {error}")))?;
+        let mut held = self.held.subscribe();
+        let _ = held.wait_for(|held| !held).await;
+        if let Some(error) = &self.script().upload {
+            return Err(error.clone());
+        }
+        let contents = serde_json::from_slice(&archive)
+            .map_err(|_| UploadError::Invalid("it is not a whole tar file".to_owned()))?;
+        Ok(ImportedDroplet { contents, is_unchanged: true })
+    }
+
     async fn forget(&self, _: AppId) {
         self.forgotten.send_modify(|count| *count += 1);
         let mut remembering = self.remembering.subscribe();
@@ -193,6 +227,10 @@ impl Layers for FakeLayers {
 
     async fn files(&self, _: &LayerDigest, _: &str) -> Result<Vec<LayerFile>, SandboxError> {
         Ok(Vec::new())
+    }
+
+    async fn folder(&self, _: &LayerDigest, _: &str) -> Result<Option<PathBuf>, SandboxError> {
+        Ok(None)
     }
 
     async fn retain(&self, _: &[LayerDigest]) -> Result<u64, SandboxError> {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use cupola_domain::{
     apps::Lifecycle,
     builds::{Build, BuildState},
-    droplets::{Droplet, DropletContents, DropletVersion, LayerDigest},
+    droplets::{Droplet, DropletContents, DropletState, DropletVersion, LayerDigest},
     ids::{BuildId, DropletId},
     orgs::Metadata,
     time::Timestamp,
@@ -77,6 +77,8 @@ pub(super) const OPERATIONS: &[(&str, &str, Gets, Gets)] = &[
     ("GET", "/v3/droplets/{guid}", Missing, Ok),
     ("PATCH", "/v3/droplets/{guid}", Missing, Forbidden),
     ("DELETE", "/v3/droplets/{guid}", Missing, Forbidden),
+    ("GET", "/v3/droplets/{guid}/download", Missing, Forbidden),
+    ("POST", "/v3/droplets/{guid}/upload", Missing, Forbidden),
     ("GET", "/v3/deployments", EmptyList, Ok),
     ("POST", "/v3/deployments", Invalid, Invalid),
     ("GET", "/v3/deployments/{guid}", Missing, Ok),
@@ -237,6 +239,7 @@ async fn staged(platform: &TestPlatform, app: &str, package: &str) -> (String, S
         id: DropletId::random(),
         app_id,
         package_id: Some(package_id),
+        state: DropletState::Staged,
         contents: DropletContents {
             version: DropletVersion::CURRENT,
             layers: vec![LayerDigest::from_sha256([1; 32])],
