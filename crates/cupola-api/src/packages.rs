@@ -136,7 +136,7 @@ async fn delete(
 
 async fn match_resources(
     State(api): State<Api>,
-    Authenticated(_): Authenticated,
+    Authenticated(caller): Authenticated,
     Body(body): Body<Resources>,
 ) -> Result<Response, ApiFailure> {
     const FILES_MAX: usize = 5000;
@@ -145,7 +145,7 @@ async fn match_resources(
         return Err(ControlError::Unprocessable(detail).into());
     }
     let wanted = body.resources.into_iter().map(resource).collect::<Result<_, _>>()?;
-    let known = api.control.match_resources(wanted).await?;
+    let known = api.control.match_resources(&caller, wanted).await?;
     let body = Resources { resources: known.into_iter().map(present::resource).collect() };
     Ok((StatusCode::CREATED, Json(body)).into_response())
 }

@@ -1,12 +1,13 @@
 //! Packages: source, uploaded or copied, that builds are made from.
 
-use std::path::PathBuf;
+use std::{collections::HashSet, path::PathBuf};
 
 use cupola_domain::{
     access::Access,
     apps::App,
     builds::{Build, BuildState, StagingErrorKind},
     commits::{Commit, of_source},
+    droplets::LayerDigest,
     ids::{AppId, PackageId},
     jobs::Job,
     orgs::Metadata,
@@ -14,7 +15,7 @@ use cupola_domain::{
 };
 use cupola_ports::{
     stager::{Resource, Upload, UploadError},
-    store::{self, Page, Query, ReadTx, WriteTx},
+    store::{self, Condition, Direction, Page, Query, ReadTx, WriteTx},
 };
 use serde_json::json;
 
@@ -25,6 +26,8 @@ use crate::{
     jobs::JobInput,
     orgs::MetadataChange,
     scope::Owners,
+    Control, ControlError, ListRequest, apps::PlacedApp, caller::Caller, control::ids,
+    jobs::JobInput, orgs::MetadataChange, scope::Owners,
 };
 
 /// What a client says of a new package.
@@ -36,8 +39,10 @@ pub struct NewPackage {
     pub metadata: Metadata,
 }
 
-/// A file with fewer bytes is never known: it is sent faster than it is asked about.
-const MATCHED_BYTES_MIN: u64 = 1;
+/// Of how many packages the files are matched with those of a push.
+const PACKAGES_MATCHED_MAX: usize = 200;
+/// Among how many packages they are looked for, the newest first.
+const PACKAGES_SEEN_MAX: u64 = 2000;
 
 impl Control {
     pub async fn create_package(
@@ -187,6 +192,11 @@ impl Control {
         let mut tx = self.write().await?;
         let access = self.access(&mut *tx, caller).await?;
         let (placed, mut package) = self.uploadable(&mut *tx, caller, &access, id).await?;
+        let among = if known.is_empty() {
+            Vec::new()
+        } else {
+            self.packages_to_match(&mut *tx, &access).await?
+        };
         package.state = PackageState::ProcessingUpload;
         self.update_package_row(&mut *tx, &mut package).await?;
         let data = json!({ "package_guid": id.to_string() });
@@ -196,13 +206,19 @@ impl Control {
         self.tell(placed.app.id, format!("Uploading app package with guid {id}"));
 
         let control = self.clone();
-        tokio::spawn(async move { control.ingest(id, zip, known).await });
+        tokio::spawn(async move { control.ingest(id, zip, known, among).await });
         self.package(caller, id).await
     }
 
-    async fn ingest(self, id: PackageId, zip: Option<TemporaryFile>, known: Vec<Resource>) {
+    async fn ingest(
+        self,
+        id: PackageId,
+        zip: Option<TemporaryFile>,
+        known: Vec<Resource>,
+        among: Vec<LayerDigest>,
+    ) {
         let path = zip.as_ref().map(|file| file.0.clone());
-        let upload = Upload { package_id: id, zip: path, known };
+        let upload = Upload { package_id: id, zip: path, known, among };
         let state = match self.ports.stager.ingest(upload).await {
             Ok(layer) => PackageState::Ready { layer },
             Err(error) => {
@@ -258,21 +274,55 @@ impl Control {
         }
     }
 
-    /// Which of these files need not be sent. None at all while the flag for it is off.
+    /// Which of these files need not be sent: those of packages that the caller could read anyway,
+    /// so that nobody learns what others have. None at all while the flag for it is off.
     pub async fn match_resources(
         &self,
+        caller: &Caller,
         wanted: Vec<Resource>,
     ) -> Result<Vec<Resource>, ControlError> {
         if !self.feature_flag("resource_matching").await?.enabled {
             return Ok(Vec::new());
         }
-        let wanted = wanted.into_iter().filter(|file| file.bytes >= MATCHED_BYTES_MIN).collect();
-        self.ports.stager.known(wanted).await.map_err(|error| match error {
+        let mut tx = self.read().await?;
+        let access = self.access(&mut *tx, caller).await?;
+        let among = self.packages_to_match(&mut *tx, &access).await?;
+        drop(tx);
+        self.ports.stager.known(wanted, among).await.map_err(|error| match error {
             UploadError::Platform(_) => {
                 ControlError::Outside { action: "looking up known files", source: Box::new(error) }
             }
             invalid => ControlError::Unprocessable(invalid.to_string()),
         })
+    }
+
+    /// The newest package of each app that the caller may develop, the newest first.
+    async fn packages_to_match(
+        &self,
+        tx: &mut (impl ReadTx + ?Sized),
+        access: &Access,
+    ) -> Result<Vec<LayerDigest>, ControlError> {
+        let mut query = Query::by("state", "READY").ordered("created_at", Direction::Descending);
+        if let Some(spaces) = access.developed_spaces() {
+            let of_spaces = Query::all().and(Condition::In("space_id", ids(&spaces)));
+            let apps = store::list::<App>(tx, &of_spaces).await?.items;
+            let apps: Vec<_> = apps.iter().map(|app| app.id).collect();
+            query = query.and(Condition::In("app_id", ids(&apps)));
+        }
+        query.limit = Some(PACKAGES_SEEN_MAX);
+        let (mut apps, mut layers) = (HashSet::new(), Vec::new());
+        for package in store::list::<Package>(tx, &query).await?.items {
+            if layers.len() == PACKAGES_MATCHED_MAX {
+                break;
+            }
+            if let PackageState::Ready { layer } = package.state
+                && apps.insert(package.app_id)
+                && !layers.contains(&layer)
+            {
+                layers.push(layer);
+            }
+        }
+        Ok(layers)
     }
 
     async fn uploadable(

@@ -88,6 +88,12 @@ impl Access {
         (!self.admin).then(|| self.spaces.keys().copied().collect())
     }
 
+    /// The spaces in which apps may be made, changed and deleted.
+    pub fn developed_spaces(&self) -> Visible<SpaceId> {
+        let spaces = self.spaces.keys().copied();
+        (!self.admin).then(|| spaces.filter(|space| self.can_develop(*space)).collect())
+    }
+
     /// The organisations all of whose spaces are visible.
     pub fn managed_orgs(&self) -> Vec<OrgId> {
         let manages = |kinds: &HashSet<RoleKind>| kinds.contains(&RoleKind::OrganizationManager);

@@ -32,6 +32,8 @@ pub struct Upload {
     pub package_id: PackageId,
     pub zip: Option<PathBuf>,
     pub known: Vec<Resource>,
+    /// The packages whose files `known` may be, those first where they are most likely.
+    pub among: Vec<LayerDigest>,
 }
 
 /// Why an upload is no package. Shown to the user.
@@ -116,10 +118,15 @@ pub struct StagingFailure {
 
 #[async_trait]
 pub trait Stager: Send + Sync {
-    /// Which of these files the platform has already.
-    async fn known(&self, wanted: Vec<Resource>) -> Result<Vec<Resource>, UploadError>;
+    /// Which of these files are in one of the packages `among`. Whoever is told so can find out
+    /// what is in them: name only packages that may be read.
+    async fn known(
+        &self,
+        wanted: Vec<Resource>,
+        among: Vec<LayerDigest>,
+    ) -> Result<Vec<Resource>, UploadError>;
 
-    /// Unpacks an upload in a confined process and keeps its files for later matching.
+    /// Unpacks an upload in a confined process and notes its files for later matching.
     async fn ingest(&self, upload: Upload) -> Result<LayerDigest, UploadError>;
 
     /// Builds. When `cancel` turns true the build ends with `StagingError`.

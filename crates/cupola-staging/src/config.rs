@@ -22,15 +22,13 @@ pub struct StagerConfig {
     pub upload_limits: UploadLimits,
     /// For archives of droplets, which hold dependencies too.
     pub droplet_limits: UploadLimits,
-    /// Files below this size are not kept for resource matching: whoever can guess the content of
-    /// a small file could ask whether anybody has it. Upstream's default.
-    pub resource_bytes_min: u64,
-    /// Files above this size are not kept for resource matching.
+    /// Files above this size are never known to a later push.
     pub resource_bytes_max: u64,
-    /// Of one package, how many bytes are kept for resource matching.
+    /// Of one package, how many bytes may be known.
     pub resources_bytes_max: u64,
-    /// Of all packages together; beyond it, what was not used for longest goes.
-    pub resources_total_bytes_max: u64,
+    /// The lists of the files of all packages together; beyond it, what was not used for longest
+    /// goes.
+    pub lists_bytes_max: u64,
     /// A cache that is larger after a build is dropped.
     pub cache_bytes_max: u64,
     /// Processes and threads of one build.
@@ -56,10 +54,9 @@ impl StagerConfig {
                 time_max: Duration::from_secs(600),
                 ..UploadLimits::default()
             },
-            resource_bytes_min: 64 << 10,
             resource_bytes_max: 64 << 20,
             resources_bytes_max: 1 << 30,
-            resources_total_bytes_max: 4 << 30,
+            lists_bytes_max: 256 << 20,
             cache_bytes_max: 1 << 30,
             build_pids_max: 1024,
             build_cpu_weight: 20,

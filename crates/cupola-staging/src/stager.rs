@@ -110,8 +110,12 @@ impl BuildpackStager {
 
 #[async_trait]
 impl Stager for BuildpackStager {
-    async fn known(&self, wanted: Vec<Resource>) -> Result<Vec<Resource>, UploadError> {
-        self.known_resources(wanted).await
+    async fn known(
+        &self,
+        wanted: Vec<Resource>,
+        among: Vec<LayerDigest>,
+    ) -> Result<Vec<Resource>, UploadError> {
+        self.known_resources(wanted, &among).await
     }
 
     async fn ingest(&self, upload: Upload) -> Result<LayerDigest, UploadError> {

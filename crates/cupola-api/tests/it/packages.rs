@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use cupola_testkit::TestPlatform;
+use cupola_domain::roles::{RoleKind, RoleScope};
+use cupola_testkit::{TestPlatform, http::Client};
 use serde_json::json;
 
 use crate::push::{app_named, apply, form, form_type, new_package, platform, to, upload};
@@ -131,7 +132,9 @@ async fn files_that_are_known_need_not_be_sent() {
     let admin = platform.as_admin().await;
     let package = package_of_new_app(&platform).await;
     let (known, unknown) = ("a".repeat(40), "b".repeat(40));
-    platform.stager.know(&known, 70_000);
+    platform.stager.know("first", &known, 70_000);
+    upload(&admin, &package, form(&[("bits", "first")])).await.expect(200);
+    let package = new_package(&admin, &app_named(&admin, "shop").await).await;
     let file = |sha1: &str, path: &str| json!({ "checksum": { "value": sha1 }, "size_in_bytes": 70_000, "path": path, "mode": "644" });
 
     let body = json!({ "resources": [file(&known, "a"), file(&unknown, "b")] });
@@ -150,7 +153,9 @@ async fn nothing_is_matched_while_the_flag_is_off() {
     let platform = TestPlatform::start().await;
     let admin = platform.as_admin().await;
     let sha1 = "a".repeat(40);
-    platform.stager.know(&sha1, 70_000);
+    let package = package_of_posted_app(&platform).await;
+    platform.stager.know("zip", &sha1, 70_000);
+    upload(&admin, &package, form(&[("bits", "zip")])).await.expect(200);
     admin
         .patch("/v3/feature_flags/resource_matching", json!({ "enabled": false }))
         .await
@@ -160,6 +165,68 @@ async fn nothing_is_matched_while_the_flag_is_off() {
     let matched = admin.post("/v3/resource_matches", json!({ "resources": [file] })).await;
 
     assert_eq!(matched.expect(201)["resources"], json!([]));
+}
+
+/// A developer of a space where nobody else is.
+async fn stranger<'a>(platform: &'a TestPlatform, name: &str) -> (Client<'a>, String) {
+    let admin = platform.as_admin().await;
+    let body =
+        json!({ "name": name, "relationships": { "organization": to(&platform.org.to_string()) } });
+    let space = admin.post("/v3/spaces", body).await.guid();
+    let org = RoleScope::Org(platform.org);
+    let roles = [
+        (RoleKind::OrganizationUser, org),
+        (RoleKind::SpaceDeveloper, RoleScope::Space(space.parse().unwrap())),
+    ];
+    (platform.as_user_with(name, &roles).await, space)
+}
+
+#[tokio::test]
+async fn file_of_others_is_neither_told_nor_given_however_small_it_is() {
+    let platform = TestPlatform::start().await;
+    let (ada, space) = stranger(&platform, "ada").await;
+    let body = json!({ "name": "secret", "relationships": { "space": to(&space) } });
+    let secret = new_package(&ada, &ada.post("/v3/apps", body).await.guid()).await;
+    let sha1 = "a".repeat(40);
+    platform.stager.know("secret", &sha1, 4);
+    upload(&ada, &secret, form(&[("bits", "secret")])).await.expect(200);
+    let (eve, space) = stranger(&platform, "eve").await;
+    let body = json!({ "name": "guess", "relationships": { "space": to(&space) } });
+    let guess = new_package(&eve, &eve.post("/v3/apps", body).await.guid()).await;
+    let auditor = platform.as_user("aud", &[RoleKind::SpaceAuditor]).await;
+    let file =
+        json!([{ "checksum": { "value": sha1 }, "size_in_bytes": 4, "path": "a", "mode": "644" }]);
+    let asked = json!({ "resources": file });
+
+    let own = ada.post("/v3/resource_matches", asked.clone()).await;
+    let others = eve.post("/v3/resource_matches", asked.clone()).await;
+    let read_only = auditor.post("/v3/resource_matches", asked).await;
+    let taken = upload(&eve, &guess, form(&[("resources", &file.to_string())])).await;
+
+    assert_eq!(own.expect(201)["resources"], file);
+    assert_eq!(others.expect(201)["resources"], json!([]));
+    assert_eq!(read_only.expect(201)["resources"], json!([]));
+    assert_eq!(taken.expect(200)["state"], "FAILED");
+}
+
+#[tokio::test]
+async fn files_are_forgotten_with_their_app() {
+    let platform = platform().await;
+    let admin = platform.as_admin().await;
+    let package = package_of_new_app(&platform).await;
+    let sha1 = "a".repeat(40);
+    platform.stager.know("zip", &sha1, 4);
+    upload(&admin, &package, form(&[("bits", "zip")])).await.expect(200);
+    let asked = json!({ "resources": [{ "checksum": { "value": sha1 }, "size_in_bytes": 4 }] });
+
+    let before = admin.post("/v3/resource_matches", asked.clone()).await;
+    let app = app_named(&admin, "shop").await;
+    let deleted = admin.delete(&format!("/v3/apps/{app}")).await;
+    assert_eq!(admin.get(&deleted.location()).await.expect(200)["state"], "COMPLETE");
+    let after = admin.post("/v3/resource_matches", asked).await;
+
+    assert_eq!(before.expect(201)["resources"].as_array().unwrap().len(), 1);
+    assert_eq!(after.expect(201)["resources"], json!([]));
 }
 
 #[tokio::test]

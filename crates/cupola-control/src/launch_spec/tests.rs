@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use cupola_domain::{
     apps::{AppState, Lifecycle},
-    droplets::{DropletContents, DropletVersion},
+    droplets::{DropletContents, DropletState, DropletVersion},
     ids::{DropletId, GenerationId, InstanceId, OrgId, ProcessId, SpaceId},
     instances::InstanceState,
     orgs::Metadata,

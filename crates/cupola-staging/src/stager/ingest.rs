@@ -1,6 +1,6 @@
 //! From an upload to a package: unpacked by the role `unpack` in a sandbox without a network.
 
-use std::{collections::HashSet, fs, io, path::Path};
+use std::{io, path::Path};
 
 use cupola_domain::droplets::LayerDigest;
 use cupola_ports::{
@@ -15,7 +15,6 @@ use tracing::{debug, error};
 
 use super::{
     BuildpackStager,
-    resources::blob_key,
     scratch::{self, Scratch},
 };
 use crate::{
@@ -44,37 +43,8 @@ impl BuildpackStager {
         let (outcome, _) = self.run_to_unpack(spec, self.config.upload_limits).await?;
         let digest = frozen(&outcome, LAYER)
             .ok_or_else(|| UploadError::Platform("its files were not kept".to_owned()))?;
-        self.remember(&digest, &upload.known).await;
+        self.note_files(&digest).await;
         Ok(digest)
-    }
-
-    async fn fetch_known(&self, upload: &Upload, folder: &Path) -> Result<(), UploadError> {
-        scratch::open_folder(folder).map_err(platform)?;
-        if upload.known.len() > self.config.upload_limits.entries_max as usize {
-            return Err(UploadError::Invalid("it names too many files".to_owned()));
-        }
-        let mut fetched = HashSet::new();
-        for resource in &upload.known {
-            if !fetched.insert(resource.sha1.as_str()) {
-                continue;
-            }
-            let unknown = || UploadError::UnknownResource { sha1: shown(&resource.sha1) };
-            if !self.is_usable(resource) {
-                return Err(unknown());
-            }
-            let file = folder.join(&resource.sha1);
-            let is_there = self
-                .blobs
-                .fetch(&blob_key(&resource.sha1), &file)
-                .await
-                .map_err(|e| UploadError::Platform(e.to_string()))?;
-            // Whoever knows the hash of a file and not its size does not have the file.
-            if !is_there || fs::metadata(&file).map_err(platform)?.len() != resource.bytes {
-                return Err(unknown());
-            }
-            scratch::open_file(&file).map_err(platform)?;
-        }
-        Ok(())
     }
 
     fn unpack_order(&self, upload: &Upload) -> UnpackOrder {
@@ -247,8 +217,4 @@ async fn tell_lines(mut lines: mpsc::Receiver<OutputLine>) {
 
 pub(super) fn platform(error: io::Error) -> UploadError {
     UploadError::Platform(error.to_string())
-}
-
-fn shown(text: &str) -> String {
-    text.chars().take(64).flat_map(char::escape_debug).collect()
 }

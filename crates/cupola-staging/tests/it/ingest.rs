@@ -83,20 +83,24 @@ async fn files_of_an_upload_are_known_to_the_next_one() {
     let unknown = Resource { sha1: HELLO_SHA1.replace('a', "b"), ..hello("b", 0) };
     let wrong_size = Resource { bytes: 6, ..hello("c", 0) };
     let wanted = vec![hello("a", 0o644), unknown, wrong_size];
-    let known = platform.stager.known(wanted).await.unwrap();
+    let among = platform.packages.lock().unwrap().clone();
+    let known = platform.stager.known(wanted, among).await.unwrap();
 
     assert_eq!(known, [hello("a", 0o644)]);
 }
 
 #[tokio::test]
 async fn what_is_kept_for_all_uploads_is_trimmed_after_each() {
-    let platform = TestPlatform::with(|config| config.resources_total_bytes_max = 1000);
+    let platform = TestPlatform::with(|config| config.lists_bytes_max = 1000);
     let mut trimmed = platform.trimmed.subscribe();
+    let is_of_lists = |trimmed: &Option<(String, u64)>| {
+        trimmed.as_ref().is_some_and(|(folder, _)| folder == "package-files")
+    };
 
     platform.package(&[("a", "hello")]).await;
 
-    let seen = timeout(PATIENCE, trimmed.wait_for(Option::is_some)).await.unwrap().unwrap();
-    assert_eq!(*seen, Some(("resources".to_owned(), 1000)));
+    let seen = timeout(PATIENCE, trimmed.wait_for(is_of_lists)).await.unwrap().unwrap();
+    assert_eq!(*seen, Some(("package-files".to_owned(), 1000)));
 }
 
 #[tokio::test]
@@ -145,16 +149,44 @@ async fn a_known_file_is_not_given_to_those_who_have_only_its_hash() {
 }
 
 #[tokio::test]
-async fn small_files_are_neither_known_nor_given() {
+async fn files_are_known_of_the_named_packages_only() {
     let platform = TestPlatform::new();
-    platform.package(&[("a", "hello")]).await;
-    let strict = platform.again(|config| config.resource_bytes_min = 64 << 10);
+    let mine = platform.package(&[("a", "mine")]).await;
+    let others = platform.package(&[("a", "hello")]).await;
 
-    let known = strict.known(vec![hello("a", 0o644)]).await.unwrap();
-    let upload = strict.ingest(platform.to_upload(None, vec![hello("a", 0o644)])).await;
+    let unknown = platform.stager.known(vec![hello("a", 0)], vec![mine.clone()]).await.unwrap();
+    let known = platform.stager.known(vec![hello("a", 0)], vec![mine.clone(), others]).await;
+    let mut upload = platform.to_upload(None, vec![hello("a", 0)]);
+    upload.among = vec![mine];
+    let refused = platform.stager.ingest(upload).await;
 
-    assert_eq!(known, []);
-    assert_eq!(upload, Err(UploadError::UnknownResource { sha1: HELLO_SHA1.into() }));
+    assert_eq!(unknown, []);
+    assert_eq!(known.unwrap(), [hello("a", 0)]);
+    assert_eq!(refused, Err(UploadError::UnknownResource { sha1: HELLO_SHA1.into() }));
+}
+
+#[tokio::test]
+async fn file_that_not_everybody_may_read_is_copied_and_keeps_its_permissions() {
+    let platform = TestPlatform::new();
+    let zip = Zip::new().file_with_mode("secret", "hello", 0o600);
+    let package = platform.upload(Some(&zip), Vec::new()).await.unwrap();
+
+    let again = platform.upload(None, vec![hello("secret", 0o600)]).await.unwrap();
+
+    assert_eq!(again, package);
+    let file = platform.sandbox.layer(&package).join("home/vcap/app/secret");
+    assert_eq!(fs::metadata(file).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+#[tokio::test]
+async fn files_of_a_package_that_was_removed_are_not_given() {
+    let platform = TestPlatform::new();
+    let package = platform.package(&[("a", "hello")]).await;
+    fs::remove_dir_all(platform.sandbox.layer(&package)).unwrap();
+
+    let error = platform.upload(None, vec![hello("a", 0)]).await.unwrap_err();
+
+    assert_eq!(error, UploadError::UnknownResource { sha1: HELLO_SHA1.into() });
 }
 
 #[tokio::test]
@@ -235,7 +267,12 @@ async fn an_upload_that_unpacks_to_too_much_is_refused() {
 async fn upload_bytes(platform: &TestPlatform, bytes: &[u8]) -> UploadError {
     let path = platform.data_dir().join("raw.zip");
     fs::write(&path, bytes).unwrap();
-    let upload = Upload { package_id: PackageId::random(), zip: Some(path), known: Vec::new() };
+    let upload = Upload {
+        package_id: PackageId::random(),
+        zip: Some(path),
+        known: Vec::new(),
+        among: Vec::new(),
+    };
     platform.stager.ingest(upload).await.unwrap_err()
 }
 

@@ -36,6 +36,8 @@ pub(crate) struct TestPlatform {
     pub(crate) trimmed: watch::Sender<Option<(String, u64)>>,
     pub(crate) log: Arc<RecordedLog>,
     pub(crate) app_id: AppId,
+    /// Every package that was made.
+    pub(crate) packages: Mutex<Vec<LayerDigest>>,
 }
 
 impl TestPlatform {
@@ -49,12 +51,8 @@ impl TestPlatform {
         let trimmed = watch::Sender::new(None);
         let stager = stager_in(dir.path(), &sandbox, trimmed.clone(), change);
         let app_id = AppId::random();
-        Self { dir, sandbox, stager, trimmed, log: Arc::default(), app_id }
-    }
-
-    /// Another stager on the same folders.
-    pub(crate) fn again(&self, change: impl FnOnce(&mut StagerConfig)) -> BuildpackStager {
-        stager_in(self.dir.path(), &self.sandbox, self.trimmed.clone(), change)
+        let packages = Mutex::default();
+        Self { dir, sandbox, stager, trimmed, log: Arc::default(), app_id, packages }
     }
 
     pub(crate) async fn upload(
@@ -62,7 +60,9 @@ impl TestPlatform {
         zip: Option<&Zip>,
         known: Vec<Resource>,
     ) -> Result<LayerDigest, UploadError> {
-        self.stager.ingest(self.to_upload(zip, known)).await
+        let digest = self.stager.ingest(self.to_upload(zip, known)).await?;
+        self.packages.lock().unwrap().push(digest.clone());
+        Ok(digest)
     }
 
     pub(crate) fn to_upload(&self, zip: Option<&Zip>, known: Vec<Resource>) -> Upload {
@@ -72,7 +72,7 @@ impl TestPlatform {
             fs::write(&path, zip.bytes()).unwrap();
             path
         });
-        Upload { package_id, zip, known }
+        Upload { package_id, zip, known, among: self.packages.lock().unwrap().clone() }
     }
 
     /// A package of these files, made in the ordinary way.
@@ -132,8 +132,6 @@ fn stager_in(
     change: impl FnOnce(&mut StagerConfig),
 ) -> BuildpackStager {
     let mut config = StagerConfig::below(dir, HostEnvironment::default());
-    // Files of tests are small.
-    config.resource_bytes_min = 1;
     change(&mut config);
     let blobs = Arc::new(FolderBlobs { dir: dir.join("blobs"), trimmed });
     let clock = Arc::new(SystemClock::new());

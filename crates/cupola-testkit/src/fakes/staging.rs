@@ -35,12 +35,21 @@ pub struct FakeStager {
 }
 
 struct Script {
-    known: HashSet<(String, u64)>,
+    known: HashSet<(LayerDigest, String, u64)>,
     upload: Option<UploadError>,
     export: Option<ExportError>,
     build: Option<StagingFailure>,
     process_types: BTreeMap<String, String>,
     staged: Vec<StagingRequest>,
+}
+
+impl Script {
+    fn has(&self, file: &Resource, among: &[LayerDigest]) -> bool {
+        let is_in = |package: &LayerDigest| {
+            self.known.contains(&(package.clone(), file.sha1.clone(), file.bytes))
+        };
+        among.iter().any(is_in)
+    }
 }
 
 impl FakeStager {
@@ -62,9 +71,9 @@ impl FakeStager {
         }
     }
 
-    /// A file that the platform has already.
-    pub fn know(&self, sha1: &str, bytes: u64) {
-        self.script().known.insert((sha1.to_owned(), bytes));
+    /// Lets the package that is made of this upload have such a file.
+    pub fn know(&self, zip: &str, sha1: &str, bytes: u64) {
+        self.script().known.insert((digest(zip.as_bytes()), sha1.to_owned(), bytes));
     }
 
     pub fn refuse_uploads(&self, error: UploadError) {
@@ -114,9 +123,13 @@ impl FakeStager {
 
 #[async_trait]
 impl Stager for FakeStager {
-    async fn known(&self, wanted: Vec<Resource>) -> Result<Vec<Resource>, UploadError> {
+    async fn known(
+        &self,
+        wanted: Vec<Resource>,
+        among: Vec<LayerDigest>,
+    ) -> Result<Vec<Resource>, UploadError> {
         let script = self.script();
-        let is_known = |one: &Resource| script.known.contains(&(one.sha1.clone(), one.bytes));
+        let is_known = |one: &Resource| script.has(one, &among);
         Ok(wanted.into_iter().filter(is_known).collect())
     }
 
@@ -131,8 +144,13 @@ impl Stager for FakeStager {
         if let Some(error) = &script.upload {
             return Err(error.clone());
         }
-        script.known.extend(upload.known.iter().map(|one| (one.sha1.clone(), one.bytes)));
-        Ok(digest(&zip))
+        if let Some(one) = upload.known.iter().find(|one| !script.has(one, &upload.among)) {
+            return Err(UploadError::UnknownResource { sha1: one.sha1.clone() });
+        }
+        let package = digest(&zip);
+        let known = upload.known.into_iter().map(|one| (package.clone(), one.sha1, one.bytes));
+        script.known.extend(known);
+        Ok(package)
     }
 
     async fn stage(
