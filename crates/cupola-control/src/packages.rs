@@ -23,11 +23,10 @@ use crate::{
     Control, ControlError, ListRequest,
     apps::{PlacedApp, told},
     caller::Caller,
+    control::ids,
     jobs::JobInput,
     orgs::MetadataChange,
     scope::Owners,
-    Control, ControlError, ListRequest, apps::PlacedApp, caller::Caller, control::ids,
-    jobs::JobInput, orgs::MetadataChange, scope::Owners,
 };
 
 /// What a client says of a new package.
