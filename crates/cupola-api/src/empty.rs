@@ -21,12 +21,6 @@ const NOUNS: &[(&str, &str, &str)] = &[
     ("/v3/isolation_segments", "/v3/isolation_segments/{guid}", "Isolation segment"),
     ("/v3/security_groups", "/v3/security_groups/{guid}", "Security group"),
     ("/v3/service_brokers", "/v3/service_brokers/{guid}", "Service broker"),
-    (
-        "/v3/service_credential_bindings",
-        "/v3/service_credential_bindings/{guid}",
-        "Service credential binding",
-    ),
-    ("/v3/service_instances", "/v3/service_instances/{guid}", "Service instance"),
     ("/v3/service_offerings", "/v3/service_offerings/{guid}", "Service offering"),
     ("/v3/service_plans", "/v3/service_plans/{guid}", "Service plan"),
     ("/v3/service_route_bindings", "/v3/service_route_bindings/{guid}", "Service route binding"),

@@ -66,6 +66,26 @@ pub(crate) async fn unknown_request() -> ApiFailure {
     }
 }
 
+/// Only a broker has parameters. The `cf` CLI recognises it by this very detail.
+pub(crate) fn no_instance_parameters() -> ApiFailure {
+    ApiFailure {
+        status: StatusCode::BAD_REQUEST,
+        code: 120_004,
+        title: "CF-ServiceFetchInstanceParametersNotSupported",
+        detail: "This service does not support fetching service instance parameters.".to_owned(),
+    }
+}
+
+/// The same of a binding, with the status that upstream gives it.
+pub(crate) fn no_binding_parameters() -> ApiFailure {
+    ApiFailure {
+        status: StatusCode::BAD_GATEWAY,
+        code: 90_007,
+        title: "CF-ServiceFetchBindingParametersNotSupported",
+        detail: "This service does not support fetching service binding parameters.".to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::{fmt::Write, path::Path};
@@ -115,6 +135,7 @@ Code and title are Cloud Foundry's. The detail says what is wrong and what to do
     async fn table_of_errors_in_the_documentation_is_the_one_in_the_code() {
         let mut failures = every_kind();
         failures.push(unknown_request().await);
+        failures.extend([no_instance_parameters(), no_binding_parameters()]);
         failures.sort_by_key(|failure| (failure.status, failure.code));
         let mut table = INTRODUCTION.to_owned();
         for ApiFailure { status, code, title, detail } in failures {

@@ -78,6 +78,8 @@ fn noun_of(path: &str) -> &'static str {
         ("revisions", "Revision"),
         ("roles", "Role"),
         ("routes", "Route"),
+        ("service_credential_bindings", "Service credential binding"),
+        ("service_instances", "Service instance"),
         ("spaces", "Space"),
         ("stacks", "Stack"),
         ("tasks", "Task"),

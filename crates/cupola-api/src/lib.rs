@@ -33,6 +33,8 @@ mod roles;
 mod root;
 mod routes;
 mod serve;
+mod service_credential_bindings;
+mod service_instances;
 mod spaces;
 mod stacks;
 mod tasks;
@@ -88,6 +90,8 @@ pub fn router(control: Control) -> Router {
         .merge(processes::routes())
         .merge(revisions::routes())
         .merge(routes::routes())
+        .merge(service_credential_bindings::routes())
+        .merge(service_instances::routes())
         .merge(audit_events::routes())
         .merge(tasks::routes())
         .merge(uaa::routes())

@@ -25,6 +25,7 @@ use cupola_domain::{
     processes::{Process, WEB},
     revisions::Revision,
     routes::Destination,
+    services::{ServiceBinding, ServiceDelivery},
     spaces::Space,
     tasks::Task,
 };
@@ -147,6 +148,7 @@ impl Control {
             revisions_enabled: true,
             ssh_enabled: true,
             names_commit: Commit::of(&new.metadata).is_some(),
+            service_delivery: ServiceDelivery::default(),
             metadata: new.metadata,
             created_at: now,
             updated_at: now,
@@ -326,6 +328,7 @@ pub(crate) async fn delete_app_rows(tx: &mut dyn WriteTx, id: AppId) -> Result<(
         <Revision as store::Noun>::TABLE,
         <Exit as store::Noun>::TABLE,
         <Task as store::Noun>::TABLE,
+        <ServiceBinding as store::Noun>::TABLE,
     ] {
         tx.delete_rows(table, &of_app).await?;
     }

@@ -64,6 +64,7 @@ impl Control {
             return Err(ControlError::Refused(detail.to_owned()));
         }
         self.change_lifecycle(&mut *tx, caller, &mut placed.app, new.lifecycle).await?;
+        self.check_bound_services(&mut *tx, &placed.app).await?;
         self.make_room(&mut *tx, &placed).await?;
         let staging = &self.settings().staging;
         let now = self.ports.clock.now();

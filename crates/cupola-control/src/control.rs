@@ -27,6 +27,7 @@ use crate::{
     ControlError,
     caller::Caller,
     identity::{Passwords, TokenKeys},
+    vault::Vault,
 };
 
 /// The outside, as control sees it.
@@ -95,15 +96,16 @@ pub struct Control {
     pub(crate) settings: Arc<Settings>,
     pub(crate) tokens: Arc<TokenKeys>,
     pub(crate) passwords: Arc<Passwords>,
+    pub(crate) vault: Arc<Vault>,
     /// What the data plane counted; gone with this process.
     meter: Arc<Mutex<Meter>>,
 }
 
 impl Control {
-    pub fn new(ports: Ports, settings: Settings, tokens: TokenKeys) -> Self {
-        let (settings, tokens) = (Arc::new(settings), Arc::new(tokens));
+    pub fn new(ports: Ports, settings: Settings, tokens: TokenKeys, vault: Vault) -> Self {
+        let (settings, tokens, vault) = (Arc::new(settings), Arc::new(tokens), Arc::new(vault));
         let (passwords, meter) = (Arc::new(Passwords::new()), Arc::default());
-        Self { ports, settings, tokens, passwords, meter }
+        Self { ports, settings, tokens, passwords, vault, meter }
     }
 
     pub(crate) fn meter(&self) -> MutexGuard<'_, Meter> {

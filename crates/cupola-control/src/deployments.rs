@@ -167,7 +167,9 @@ impl Control {
         let Some(release) = Release::of(app, &processes) else { return Ok(()) };
         let created_at = self.ports.clock.now();
         let (id, app_id) = (app.generation, app.id);
-        let generation = Generation { id, app_id, release, revision: None, created_at };
+        // There were no bindings then.
+        let (services, revision) = (None, None);
+        let generation = Generation { id, app_id, release, services, revision, created_at };
         Ok(store::insert(tx, &generation).await?)
     }
 

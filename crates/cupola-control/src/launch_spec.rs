@@ -19,6 +19,7 @@ use cupola_domain::{
     packages::{Package, PackageState},
     processes::{APP_PORT, Check, HealthCheck, Process},
     routes::{Destination, Route},
+    services::Materialized,
     spaces::Space,
     tasks::Task,
 };
@@ -29,7 +30,7 @@ use cupola_ports::{
 };
 use serde_json::{Value, json};
 
-use crate::{Control, ControlError, Settings, control::ids};
+use crate::{Control, ControlError, Settings, control::ids, services::SnapshotOf};
 
 /// Descriptors that one instance may have open, as apps are told.
 const DESCRIPTORS_MAX: u32 = 16_384;
@@ -42,6 +43,8 @@ pub(crate) struct AppPlace<'a> {
     pub org: &'a Org,
     /// Host, domain and path of each of its routes: see `route_address`.
     pub addresses: &'a [String],
+    /// What it is told of the services that it is bound to.
+    pub services: &'a Materialized,
 }
 
 /// The start command of a process: the user's own, or the one that the droplet names.
@@ -75,6 +78,7 @@ pub(crate) fn desired_instance(
         port: APP_PORT,
         health_check: process.health_check.clone(),
         readiness_check: process.readiness_check.clone(),
+        files: place.services.files.clone(),
     })
 }
 
@@ -115,9 +119,9 @@ fn instance_environment(
         ("VCAP_APPLICATION", about.to_string()),
         ("VCAP_APP_HOST", "0.0.0.0".to_owned()),
         ("VCAP_APP_PORT", APP_PORT.to_string()),
-        ("VCAP_SERVICES", "{}".to_owned()),
     ];
     environment.extend(platform.map(|(name, value)| (name.to_owned(), value)));
+    environment.extend(place.services.variables.clone());
     environment.into_iter().collect()
 }
 
@@ -136,9 +140,9 @@ pub(crate) fn staging_environment(
         ("CF_STACK", stack.to_owned()),
         ("MEMORY_LIMIT", format!("{memory_mib}m")),
         ("VCAP_APPLICATION", about.to_string()),
-        ("VCAP_SERVICES", "{}".to_owned()),
     ];
     environment.extend(platform.map(|(name, value)| (name.to_owned(), value)));
+    environment.extend(place.services.variables.clone());
     environment
 }
 
@@ -150,7 +154,7 @@ pub(crate) fn vcap_application(
     disk_mib: u32,
     settings: &Settings,
 ) -> Value {
-    let AppPlace { app, space, org, addresses } = place;
+    let AppPlace { app, space, org, addresses, .. } = place;
     let version = app.generation.to_string();
     json!({
         "cf_api": settings.external_url,
@@ -179,7 +183,8 @@ pub(crate) fn route_address(route: &Route, domain: &Domain) -> String {
     }
 }
 
-/// Reads what one instance needs to be started. None: its process, droplet or command is gone.
+/// Reads what one instance needs to be started. None: its process, droplet or command is gone, or
+/// its services cannot be read.
 pub(crate) async fn read_desired_instance(
     control: &Control,
     instance: &Instance,
@@ -189,11 +194,17 @@ pub(crate) async fn read_desired_instance(
         return Ok(None);
     };
     let Some(mut rows) = PlaceRows::read(&mut *tx, process.app_id).await? else { return Ok(None) };
+    let mut sealed = None;
     // None: the instance was started before generations were written down.
     if let Some(generation) = store::get::<Generation>(&mut *tx, instance.generation).await? {
         generation.release.restore(&mut rows.app, &mut process);
         rows.app.generation = generation.id;
+        sealed = generation.services;
     }
+    let of = SnapshotOf::Generation(instance.generation);
+    let services = control.services_of_snapshot(rows.app.id, sealed.as_ref(), of);
+    let Some(services) = services else { return Ok(None) };
+    rows.services = services;
     let Some(droplet_id) = rows.app.current_droplet else { return Ok(None) };
     let Some(droplet) = store::get::<Droplet>(&mut *tx, droplet_id).await? else {
         return Ok(None);
@@ -201,7 +212,8 @@ pub(crate) async fn read_desired_instance(
     Ok(desired_instance(rows.place(), &process, &droplet, instance, control.settings()))
 }
 
-/// Reads what a task needs to be run. None: its app or its droplet is gone.
+/// Reads what a task needs to be run. None: its app or its droplet is gone, or its services cannot
+/// be read.
 pub(crate) async fn read_desired_task(
     control: &Control,
     task: &Task,
@@ -212,6 +224,11 @@ pub(crate) async fn read_desired_task(
         return Ok(None);
     };
     rows.app.environment.clone_from(&task.environment);
+    let (sealed, of) = (task.services.as_ref(), SnapshotOf::Task(task.id));
+    let Some(services) = control.services_of_snapshot(task.app_id, sealed, of) else {
+        return Ok(None);
+    };
+    rows.services = services;
     let id = task.instance();
     let process = Process {
         id: ProcessId::from_uuid(id.uuid()),
@@ -251,7 +268,9 @@ pub(crate) async fn read_staging_request(
     build: &Build,
 ) -> Result<Option<StagingRequest>, ControlError> {
     let mut tx = control.read().await?;
-    let Some(rows) = PlaceRows::read(&mut *tx, build.app_id).await? else { return Ok(None) };
+    let Some(mut rows) = PlaceRows::read(&mut *tx, build.app_id).await? else { return Ok(None) };
+    let services = control.bound_services(&mut *tx, &rows.app).await?.materialize();
+    rows.services = services.map_err(|error| ControlError::Unprocessable(error.to_string()))?;
     let package = store::get::<Package>(&mut *tx, build.package_id).await?;
     let Some(PackageState::Ready { layer }) = package.map(|package| package.state) else {
         return Ok(None);
@@ -269,6 +288,7 @@ pub(crate) async fn read_staging_request(
         buildpacks: build.lifecycle.buildpacks.clone(),
         detect_order: buildpacks.into_iter().filter(|b| b.enabled).map(|b| b.name).collect(),
         environment: staging_environment(rows.place(), stack, memory_mib, disk_mib, settings),
+        files: rows.services.files.clone(),
         memory_mib,
         disk_mib,
         time_max: settings.staging.time_max,
@@ -282,6 +302,7 @@ pub(crate) struct PlaceRows {
     space: Space,
     org: Org,
     addresses: Vec<String>,
+    services: Materialized,
 }
 
 impl PlaceRows {
@@ -293,12 +314,13 @@ impl PlaceRows {
         let Some(space) = store::get::<Space>(tx, app.space_id).await? else { return Ok(None) };
         let Some(org) = store::get::<Org>(tx, space.org_id).await? else { return Ok(None) };
         let addresses = addresses(tx, app.id).await?;
-        Ok(Some(Self { app, space, org, addresses }))
+        let services = Materialized::default();
+        Ok(Some(Self { app, space, org, addresses, services }))
     }
 
     pub(crate) fn place(&self) -> AppPlace<'_> {
-        let Self { app, space, org, addresses } = self;
-        AppPlace { app, space, org, addresses }
+        let Self { app, space, org, addresses, services } = self;
+        AppPlace { app, space, org, addresses, services }
     }
 }
 

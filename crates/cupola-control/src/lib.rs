@@ -33,10 +33,12 @@ pub mod processes;
 pub mod revisions;
 pub mod roles;
 pub mod routes;
+pub mod services;
 pub mod spaces;
 pub mod tasks;
 pub mod usage;
 pub mod users;
+pub mod vault;
 pub mod why;
 
 pub use control::{Control, InstanceSettings, Ports, Settings, StagingSettings};

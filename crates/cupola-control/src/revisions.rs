@@ -22,6 +22,7 @@ use crate::{
     apps::{PlacedApp, distinct, told},
     caller::Caller,
     orgs::MetadataChange,
+    services::SnapshotOf,
 };
 
 /// A revision with what is needed to show it.
@@ -178,10 +179,13 @@ impl Control {
         };
         let source = of_source(&droplet.metadata);
         let revision = self.revise(tx, caller, placed, &release, source, origin).await?;
+        let id = GenerationId::random();
+        let services = self.snapshot_services(tx, app, SnapshotOf::Generation(id)).await?;
         let generation = Generation {
-            id: GenerationId::random(),
+            id,
             app_id: app.id,
             release,
+            services,
             revision: revision.as_ref().map(|revision| revision.id),
             created_at: self.ports.clock.now(),
         };

@@ -23,6 +23,7 @@ use crate::{
     orgs::MetadataChange,
     processes::without_nulls,
     routes::delete_route_rows,
+    services::delete_instances_of_space,
 };
 
 /// What a client says of a new space.
@@ -185,6 +186,7 @@ pub(crate) async fn delete_space_rows(
     for route in store::list::<Route>(tx, &in_space).await?.items {
         delete_route_rows(tx, route.id).await?;
     }
+    delete_instances_of_space(tx, id).await?;
     tx.delete_rows(<Role as store::Noun>::TABLE, &in_space.conditions).await?;
     store::delete::<Space>(tx, id).await?;
     Ok(apps.iter().map(|app| app.id).collect())

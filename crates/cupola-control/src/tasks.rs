@@ -18,6 +18,7 @@ use crate::{
     launch_spec,
     orgs::MetadataChange,
     processes::Scale,
+    services::SnapshotOf,
 };
 
 /// What a client says of a new task.
@@ -70,6 +71,7 @@ impl Control {
         let id = TaskId::random();
         let name = new.name.filter(|name| !name.trim().is_empty());
         let now = self.ports.clock.now();
+        let services = self.snapshot_services(&mut *tx, &placed.app, SnapshotOf::Task(id)).await?;
         let task = Task {
             id,
             app_id: new.app,
@@ -79,6 +81,7 @@ impl Control {
             limits,
             droplet: droplet.id,
             environment: placed.app.environment.clone(),
+            services,
             state: TaskState::Pending,
             metadata: new.metadata,
             created_at: now,

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     ids::{AppId, DropletId, GenerationId, SpaceId},
     orgs::Metadata,
+    services::ServiceDelivery,
     time::Timestamp,
 };
 
@@ -42,6 +43,8 @@ pub struct App {
     /// Somebody has named the commit of the next package in this app's metadata.
     #[serde(default)]
     pub names_commit: bool,
+    #[serde(default)]
+    pub service_delivery: ServiceDelivery,
     pub metadata: Metadata,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,

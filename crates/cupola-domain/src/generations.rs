@@ -11,6 +11,7 @@ use crate::{
     apps::App,
     ids::{AppId, DropletId, GenerationId, RevisionId},
     processes::{HealthCheck, InstanceLimits, Process},
+    sealed::Sealed,
     time::Timestamp,
 };
 
@@ -38,6 +39,9 @@ pub struct Generation {
     pub id: GenerationId,
     pub app_id: AppId,
     pub release: Release,
+    /// `BoundServices` as they were. None where the app was bound to none, and had no feature on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub services: Option<Sealed>,
     /// None where the app keeps no revisions.
     pub revision: Option<RevisionId>,
     pub created_at: Timestamp,

@@ -57,6 +57,7 @@ typed_ids! {
     DomainId RouteId DestinationId
     JobId EventId
     DeploymentId RevisionId TaskId
+    ServiceInstanceId ServiceBindingId
     /// One run of one process index. A restarted instance gets a new id.
     InstanceId
     /// Changes whenever the running instances of an app must be replaced.

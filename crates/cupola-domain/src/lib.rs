@@ -28,6 +28,8 @@ pub mod revisions;
 pub mod roles;
 pub mod route_table;
 pub mod routes;
+pub mod sealed;
+pub mod services;
 pub mod spaces;
 pub mod tasks;
 pub mod time;

@@ -8,6 +8,7 @@ use crate::{
     ids::{AppId, DropletId, InstanceId, TaskId},
     orgs::Metadata,
     processes::InstanceLimits,
+    sealed::Sealed,
     time::Timestamp,
 };
 
@@ -54,6 +55,9 @@ pub struct Task {
     pub droplet: DropletId,
     /// The app's own variables as they were when the task was made.
     pub environment: BTreeMap<String, String>,
+    /// `BoundServices` as they were then. None where the app was bound to none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub services: Option<Sealed>,
     pub state: TaskState,
     pub metadata: Metadata,
     pub created_at: Timestamp,

@@ -15,6 +15,7 @@ use cupola_domain::{
     ids::{AppId, InstanceId, ProcessId},
     instances::ExitCause,
     processes::{HealthCheck, InstanceLimits},
+    services::ServiceFile,
     time::Timestamp,
 };
 use serde::{Deserialize, Serialize};
@@ -43,6 +44,9 @@ pub struct DesiredInstance {
     pub port: u16,
     pub health_check: HealthCheck,
     pub readiness_check: HealthCheck,
+    /// Found below `ServiceFile::ROOT`, by `vcap` alone and for reading only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<ServiceFile>,
 }
 
 /// What an instance is for. An instance that an older build wrote down is of a process.

@@ -18,6 +18,8 @@ use cupola_domain::{
     revisions::Revision,
     roles::{Role, RoleScope},
     routes::{Destination, Route},
+    sealed::Sealed,
+    services::{ServiceBinding, ServiceInstance},
     spaces::Space,
     tasks::Task,
     time::Timestamp,
@@ -50,6 +52,8 @@ pub const TABLES: &[&Table] = &[
     Generation::TABLE,
     Revision::TABLE,
     Task::TABLE,
+    ServiceInstance::TABLE,
+    ServiceBinding::TABLE,
 ];
 
 const fn text(name: &'static str) -> Column {
@@ -62,6 +66,11 @@ const fn integer(name: &'static str) -> Column {
 
 fn id(id: impl ToString) -> Value {
     Value::Text(id.to_string())
+}
+
+/// The key that must be there to read the row's secret.
+fn sealing_key(sealed: Option<&Sealed>) -> Value {
+    sealed.map(|sealed| sealed.key().to_owned()).into()
 }
 
 /// Says how a noun with the usual `id`, `created_at` and `updated_at` is stored.
@@ -220,25 +229,50 @@ noun!(Revision, "revisions",
     |revision| [id(revision.app_id), i64::from(revision.version).into()]);
 
 noun!(Task, "tasks",
-columns [text("app_id"), text("name"), integer("sequence"), text("state")],
+columns [
+    text("app_id"), text("name"), integer("sequence"), text("state"), text("sealing_key"),
+],
 unique &[&["app_id", "sequence"]],
 |task| [
     id(task.app_id),
     task.name.clone().into(),
     i64::from(task.sequence).into(),
     task.state.name().into(),
+    sealing_key(task.services.as_ref()),
+]);
+
+noun!(ServiceInstance, "service_instances",
+columns [text("space_id"), text("name"), text("name_lower"), text("sealing_key")],
+unique &[&["space_id", "name_lower"]],
+|instance| [
+    id(instance.space_id),
+    instance.name.clone().into(),
+    instance.name.to_lowercase().into(),
+    sealing_key(instance.credentials.as_ref()),
+]);
+
+// With the strategy `multiple`, bindings of one app to one instance have the same name.
+noun!(ServiceBinding, "service_bindings",
+columns [text("app_id"), text("service_instance_id"), text("name")], unique &[],
+|binding| [
+    id(binding.app_id),
+    id(binding.service_instance_id),
+    binding.name.clone().into(),
 ]);
 
 impl Noun for Generation {
-    const TABLE: &'static Table =
-        &Table { name: "generations", columns: &[text("app_id")], unique: &[] };
+    const TABLE: &'static Table = &Table {
+        name: "generations",
+        columns: &[text("app_id"), text("sealing_key")],
+        unique: &[],
+    };
 
     fn id(&self) -> String {
         self.id.to_string()
     }
 
     fn values(&self) -> Vec<Value> {
-        vec![id(self.app_id)]
+        vec![id(self.app_id), sealing_key(self.services.as_ref())]
     }
 
     fn created_at(&self) -> Timestamp {

@@ -8,6 +8,7 @@ use cupola_domain::{
     builds::StagingErrorKind,
     droplets::{DropletContents, LayerDigest},
     ids::{AppId, BuildId, DropletId, PackageId},
+    services::ServiceFile,
 };
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
@@ -100,6 +101,8 @@ pub struct StagingRequest {
     pub detect_order: Vec<String>,
     /// What the app's build sees: staging environment group, app environment, `CF_STACK`, ...
     pub environment: BTreeMap<String, String>,
+    /// Found below `ServiceFile::ROOT` while it builds.
+    pub files: Vec<ServiceFile>,
     pub memory_mib: u32,
     pub disk_mib: u32,
     pub time_max: Duration,

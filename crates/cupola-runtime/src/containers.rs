@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use cupola_domain::droplets::LayerDigest;
+use cupola_domain::{droplets::LayerDigest, services::ServiceFile};
 use cupola_ports::sandbox::Bind;
 
 use crate::{
@@ -35,6 +35,8 @@ pub(crate) struct ContainerSpec<'a> {
     pub(crate) environment: Vec<(String, String)>,
     pub(crate) working_directory: &'a str,
     pub(crate) binds: &'a [Bind],
+    /// What it finds below `ServiceFile::ROOT`, for reading only.
+    pub(crate) files: &'a [ServiceFile],
     pub(crate) memory_mib: u32,
     pub(crate) disk_mib: u32,
     pub(crate) pids_max: u32,
@@ -62,6 +64,7 @@ impl Inner {
         let folder = self.paths.instance(spec.id);
         let lowers = self.lowers(spec.layers).await?;
         make_passable(&folder)?;
+        write_files(&folder, spec.files)?;
         let cgroup = format!("{}/{}", self.config.cgroup_parent(), spec.id);
         self.write_launch(spec, slot, &folder, &cgroup, lowers)?;
         self.write_config(spec, &folder, &cgroup)?;
@@ -98,10 +101,9 @@ impl Inner {
         lowers: Vec<PathBuf>,
     ) -> Result<(), RuntimeError> {
         let (user_namespace, net_namespace) = slot.paths();
-        let binds = spec
-            .binds
-            .iter()
-            .map(|bind| LaunchBind { source: bind.source.clone(), writable: bind.writable })
+        let binds = all_binds(spec, folder)
+            .into_iter()
+            .map(|bind| LaunchBind { source: bind.source, writable: bind.writable })
             .collect();
         let launch = Launch {
             version: records::VERSION,
@@ -140,6 +142,7 @@ impl Inner {
                 environment.push((name.to_owned(), value.to_owned()));
             }
         }
+        let binds = all_binds(spec, folder);
         let bundle = Bundle {
             hostname: spec.id,
             argv: spec.argv,
@@ -152,7 +155,7 @@ impl Inner {
             cgroup,
             uid_base: self.config.uid_base,
             name_mappings: self.oci.name_mappings,
-            binds: spec.binds.iter().map(|bind| (bind.target.as_str(), bind.writable)).collect(),
+            binds: binds.iter().map(|bind| (bind.target.as_str(), bind.writable)).collect(),
             folder,
         };
         let path = folder.join(names::CONFIG);
@@ -166,6 +169,45 @@ impl Inner {
         let _ = fs::remove_dir_all(self.paths.instance(id));
         let _ = fs::remove_file(self.disk_image(id));
     }
+}
+
+/// What is asked for, and the folder of its files.
+fn all_binds(spec: &ContainerSpec<'_>, folder: &Path) -> Vec<Bind> {
+    let mut binds = spec.binds.to_vec();
+    if !spec.files.is_empty() {
+        let (source, target) = (files_root(folder), ServiceFile::ROOT.to_owned());
+        binds.push(Bind { source, target, writable: false });
+    }
+    binds
+}
+
+/// In a folder that root alone can enter: what is in it is open to whom it is mounted for.
+fn files_root(folder: &Path) -> PathBuf {
+    folder.join("services").join("root")
+}
+
+/// Beside the record of the instance, so that they live and go with it.
+fn write_files(folder: &Path, files: &[ServiceFile]) -> Result<(), RuntimeError> {
+    if files.is_empty() {
+        return Ok(());
+    }
+    let root = files_root(folder);
+    let closed = folder.join("services");
+    let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode));
+    fs::create_dir(&closed)
+        .and_then(|()| mode(&closed, 0o700))
+        .doing(|| format!("create `{}`", closed.display()))?;
+    for file in files {
+        let path = root.join(&file.path);
+        let parent = path.parent().unwrap_or(&root);
+        fs::create_dir_all(parent)
+            .and_then(|()| mode(&root, 0o755))
+            .and_then(|()| mode(parent, 0o755))
+            .and_then(|()| fs::write(&path, &file.content))
+            .and_then(|()| mode(&path, 0o444))
+            .doing(|| format!("write `{}`", path.display()))?;
+    }
+    Ok(())
 }
 
 fn make_passable(folder: &Path) -> Result<(), RuntimeError> {

@@ -127,6 +127,7 @@ async fn start(
                 environment: spec.environment.clone(),
                 working_directory: &spec.working_directory,
                 binds: &spec.binds,
+                files: &[],
                 memory_mib: limits.memory_mib,
                 disk_mib: limits.disk_mib,
                 pids_max: limits.pids,

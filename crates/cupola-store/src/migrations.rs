@@ -61,6 +61,7 @@ pub enum OpenError {
 const SQLITE: &[(i64, &str, &str)] = &[
     (1, "nouns", include_str!("../migrations/sqlite/0001_nouns.sql")),
     (2, "delivery", include_str!("../migrations/sqlite/0002_delivery.sql")),
+    (3, "services", include_str!("../migrations/sqlite/0003_services.sql")),
     (7, "droplet states", include_str!("../migrations/sqlite/0007_droplet_states.sql")),
     (8, "cost", include_str!("../migrations/sqlite/0008_cost.sql")),
 ];
@@ -68,6 +69,7 @@ const SQLITE: &[(i64, &str, &str)] = &[
 const POSTGRES: &[(i64, &str, &str)] = &[
     (1, "nouns", include_str!("../migrations/postgres/0001_nouns.sql")),
     (2, "delivery", include_str!("../migrations/postgres/0002_delivery.sql")),
+    (3, "services", include_str!("../migrations/postgres/0003_services.sql")),
     (7, "droplet states", include_str!("../migrations/postgres/0007_droplet_states.sql")),
     (8, "cost", include_str!("../migrations/postgres/0008_cost.sql")),
 ];

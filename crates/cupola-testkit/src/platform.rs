@@ -9,6 +9,7 @@ use cupola_control::{
     bootstrap::{ADMIN, FIRST_ORG, FIRST_SPACE},
     caller::Caller,
     identity::TokenKeys,
+    vault::Vault,
 };
 use cupola_domain::{
     ids::{OrgId, SpaceId, UserId},
@@ -52,7 +53,7 @@ pub struct TestPlatform {
     pub space: SpaceId,
     router: Router,
     loops: Option<(Loops, watch::Sender<bool>)>,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl TestPlatform {
@@ -84,7 +85,9 @@ impl TestPlatform {
         change(&mut settings);
         let key = TokenKeys::generate().expect("the machine has random bytes");
         let keys = TokenKeys::from_pkcs8(&key).expect("a key was generated");
-        let control = Control::new(ports, settings, keys);
+        let vault = Vault::new_key_file().expect("the machine has random bytes");
+        let vault = Vault::parse(&vault).expect("a key was generated");
+        let control = Control::new(ports, settings, keys, vault);
         control.bootstrap(ADMIN_PASSWORD).await.expect("a new platform can be set up");
         let router = cupola_api::router(control.clone());
         let mut tx = store.read().await.expect("the database can be read");
@@ -104,7 +107,7 @@ impl TestPlatform {
             space,
             router,
             loops: None,
-            _dir: dir,
+            dir,
         }
     }
 
@@ -203,6 +206,12 @@ impl TestPlatform {
         let mut tx = self.store.read().await.expect("the database can be read");
         let user = first::<User>(&mut *tx, "username", name).await;
         Caller { user_id: user.id, username: user.username, admin: user.admin }
+    }
+
+    /// What the database has written, its log of writes too.
+    pub fn database_files(&self) -> Vec<Vec<u8>> {
+        let files = ["cupola.db", "cupola.db-wal"].map(|name| self.dir.path().join(name));
+        files.iter().flat_map(std::fs::read).collect()
     }
 
     /// The API, to be served.

@@ -24,6 +24,7 @@ pub mod processes;
 pub mod revisions;
 pub mod roles;
 pub mod routes;
+pub mod services;
 pub mod spaces;
 pub mod stacks;
 pub mod status;

@@ -32,6 +32,7 @@ pub(crate) struct Config {
     pub apps_domain: String,
     pub external_url: String,
     pub admin_password_file: Option<PathBuf>,
+    pub sealing_key_file: PathBuf,
     pub instance_subnet: Cidr,
     pub egress_allow: Vec<Cidr>,
     pub staging_egress_allow: Vec<Cidr>,
@@ -108,8 +109,8 @@ impl Options {
         check_external_url(&external_url, mistakes);
         let apps_domain = self.apps_domain.unwrap_or_else(|| "apps.localhost".to_owned());
         check_domain(&apps_domain, mistakes);
+        let data_dir = self.place.data_dir();
         Config {
-            data_dir: self.place.data_dir(),
             run_dir: self.place.run_dir(),
             api_addr,
             router_addrs: if self.router_addr.is_empty() {
@@ -129,6 +130,7 @@ impl Options {
             apps_domain,
             external_url: external_url.trim_end_matches('/').to_owned(),
             admin_password_file: self.admin_password_file,
+            sealing_key_file: self.sealing_key_file.unwrap_or_else(|| data_dir.join("sealing-key")),
             instance_subnet: range(
                 "--instance-subnet",
                 self.instance_subnet,
@@ -152,6 +154,7 @@ impl Options {
             log_mib_per_app_max: self.log_mib_per_app_max.unwrap_or(64),
             log_days_max: self.log_days_max.unwrap_or(7),
             event_days_max: self.event_days_max.unwrap_or(31),
+            data_dir,
         }
     }
 }

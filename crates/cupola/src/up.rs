@@ -3,6 +3,7 @@
 mod admin;
 mod banner;
 mod host;
+mod sealing;
 mod tls;
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
@@ -165,6 +166,7 @@ async fn control(
     clock: Arc<dyn Clock>,
 ) -> anyhow::Result<Control> {
     let store = SqliteStore::open(&config.data_dir.join("cupola.db")).await?;
+    let vault = sealing::vault(&config.sealing_key_file, &store).await?;
     let runtime = Runtime::open(runtime_config).await?;
     let cells = runtime.cells(logs.clone(), clock.clone()).await?;
     let layers = Arc::new(runtime.layers());
@@ -179,7 +181,7 @@ async fn control(
         logs,
         clock,
     };
-    Ok(Control::new(ports, settings, admin::token_keys(&config.data_dir)?))
+    Ok(Control::new(ports, settings, admin::token_keys(&config.data_dir)?, vault))
 }
 
 async fn bind_api(addr: SocketAddr) -> anyhow::Result<TcpListener> {

@@ -156,7 +156,7 @@ fn cf_manifest_that_cannot_be_is_refused_and_makes_nothing() {
         ("timeout: -3", "Timeout must be"),
         ("env: nothing", "Env must be"),
         ("env: {VCAP_X: y}", "VCAP_"),
-        ("services: [database]", "Services cannot be bound"),
+        ("services: [database]", "Service instance 'database' not found"),
         ("sidecars: [{name: s, process_types: [web], command: x}]", "Sidecars cannot be run"),
         ("metadata: {labels: [a]}", "labels"),
     ];

@@ -158,7 +158,10 @@ async fn features_are_switched_one_by_one() {
     let revisions = admin.patch(&format!("{path}/revisions"), json!({ "enabled": false })).await;
 
     assert_eq!(revisions.expect(200)["enabled"], false);
-    assert_eq!(admin.get(&path).await.names(), ["ssh", "revisions"]);
+    assert_eq!(
+        admin.get(&path).await.names(),
+        ["ssh", "revisions", "service-binding-k8s", "file-based-vcap-services"]
+    );
     assert_eq!(admin.get(&format!("{path}/other")).await.detail(404), "Feature not found");
 }
 

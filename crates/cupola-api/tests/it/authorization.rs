@@ -31,9 +31,11 @@ enum Gets {
     Forbidden,
     /// 422: what the body names may not be known.
     Invalid,
+    /// Nobody gets it of what users provide: 400 or 502.
+    Unsupported,
 }
 
-use Gets::{Answer as Ok, EmptyList, Forbidden, Invalid, Missing};
+use Gets::{Answer as Ok, EmptyList, Forbidden, Invalid, Missing, Unsupported};
 
 /// Method, path, what a user without any role gets, and what an auditor of organisation and space.
 const OPERATIONS: &[(&str, &str, Gets, Gets)] = &[
@@ -116,8 +118,6 @@ const EMPTY: &[&str] = &[
     "/v3/isolation_segments",
     "/v3/security_groups",
     "/v3/service_brokers",
-    "/v3/service_credential_bindings",
-    "/v3/service_instances",
     "/v3/service_offerings",
     "/v3/service_plans",
     "/v3/service_route_bindings",
@@ -206,6 +206,9 @@ fn gets(answer: &Answer) -> Option<Gets> {
         403 => Some(Forbidden),
         404 if answer.body["errors"][0]["code"] == 10010 => Some(Missing),
         422 => Some(Invalid),
+        400 | 502 if answer.body["errors"][0]["title"].as_str()?.ends_with("NotSupported") => {
+            Some(Unsupported)
+        }
         _ => None,
     }
 }

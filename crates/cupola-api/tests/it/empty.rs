@@ -11,8 +11,6 @@ async fn lists_of_what_is_not_there_are_empty_for_every_filter() {
         "/v3/isolation_segments?organization_guids=a",
         "/v3/security_groups",
         "/v3/service_brokers",
-        "/v3/service_credential_bindings?include=app",
-        "/v3/service_instances?fields[service_plan.service_offering]=guid,name&space_guids=a",
         "/v3/service_offerings",
         "/v3/service_plans?include=service_offering",
         "/v3/service_route_bindings",

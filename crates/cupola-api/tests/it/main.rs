@@ -25,6 +25,7 @@ mod push;
 mod roles;
 mod root;
 mod routes;
+mod services;
 mod spaces;
 mod staging_queue;
 mod tasks;

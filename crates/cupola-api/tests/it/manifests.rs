@@ -169,14 +169,14 @@ async fn manifest_that_cannot_be_read_starts_no_job() {
     let broken = sent(&admin, &space, "applications: [").await;
     let anchors = sent(&admin, &space, "applications:\n- name: &x shop\n").await;
     let empty = sent(&admin, &space, "applications: []").await;
-    let services = sent(&admin, &space, "applications:\n- name: shop\n  services: [db]\n").await;
+    let services = sent(&admin, &space, "applications:\n- name: shop\n  services: db\n").await;
     let path = format!("/v3/spaces/{space}/actions/apply_manifest");
     let json = admin.post(&path, json!({ "applications": [] })).await;
 
     assert!(broken.detail(400).starts_with("Request invalid due to parse error"));
     assert_eq!(anchors.detail(400), "Bad request: Manifest does not support Anchors and Aliases");
     assert_eq!(empty.detail(422), "Manifest must have at least one application");
-    assert!(services.detail(422).starts_with("For application 'shop': Services cannot be bound"));
+    assert!(services.detail(422).starts_with("For application 'shop': Services must be a list"));
     assert_eq!(json.detail(400), "Bad request: Content-Type must be yaml");
 }
 

@@ -4,6 +4,7 @@ use cupola_domain::{
     apps::{App, AppState},
     ids::AppId,
     jobs::Job,
+    services::ServiceDelivery,
 };
 use serde_json::json;
 
@@ -23,15 +24,20 @@ pub enum AppAction {
 pub enum AppFeature {
     Ssh,
     Revisions,
+    ServiceBindingK8s,
+    FileBasedVcapServices,
 }
 
 impl AppFeature {
-    pub const ALL: [Self; 2] = [Self::Ssh, Self::Revisions];
+    pub const ALL: [Self; 4] =
+        [Self::Ssh, Self::Revisions, Self::ServiceBindingK8s, Self::FileBasedVcapServices];
 
     pub const fn name(self) -> &'static str {
         match self {
             Self::Ssh => "ssh",
             Self::Revisions => "revisions",
+            Self::ServiceBindingK8s => "service-binding-k8s",
+            Self::FileBasedVcapServices => "file-based-vcap-services",
         }
     }
 
@@ -39,6 +45,8 @@ impl AppFeature {
         match self {
             Self::Ssh => "Enable SSHing into the app.",
             Self::Revisions => "Enable versioning of an application",
+            Self::ServiceBindingK8s => "Enable k8s service bindings for the app",
+            Self::FileBasedVcapServices => "Enable file-based VCAP service bindings for the app",
         }
     }
 
@@ -46,7 +54,38 @@ impl AppFeature {
         match self {
             Self::Ssh => app.ssh_enabled,
             Self::Revisions => app.revisions_enabled,
+            Self::ServiceBindingK8s => matches!(app.service_delivery, ServiceDelivery::Folders),
+            Self::FileBasedVcapServices => {
+                matches!(app.service_delivery, ServiceDelivery::VariableInFile)
+            }
         }
+    }
+
+    /// Turns it on or off. Two ways to be told of services exclude each other, as upstream.
+    pub(crate) fn set(self, app: &mut App, enabled: bool) -> Result<(), ControlError> {
+        let delivery = match self {
+            Self::Ssh => {
+                app.ssh_enabled = enabled;
+                return Ok(());
+            }
+            Self::Revisions => {
+                app.revisions_enabled = enabled;
+                return Ok(());
+            }
+            Self::ServiceBindingK8s => ServiceDelivery::Folders,
+            Self::FileBasedVcapServices => ServiceDelivery::VariableInFile,
+        };
+        match app.service_delivery {
+            now if now == delivery && !enabled => app.service_delivery = ServiceDelivery::Variable,
+            now if now == delivery || !enabled => {}
+            ServiceDelivery::Variable => app.service_delivery = delivery,
+            _ => {
+                let detail = "'file-based-vcap-services' and 'service-binding-k8s' features \
+                              cannot be enabled at the same time.";
+                return Err(ControlError::unprocessable(detail));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -123,10 +162,7 @@ impl Control {
         let mut placed = self.readable_app(&mut *tx, &access, id).await?;
         placed.may_develop(&access)?;
         let before = placed.app.clone();
-        match feature {
-            AppFeature::Ssh => placed.app.ssh_enabled = enabled,
-            AppFeature::Revisions => placed.app.revisions_enabled = enabled,
-        }
+        feature.set(&mut placed.app, enabled)?;
         self.update_app_row(&mut *tx, &mut placed.app).await?;
         let request = json!({ "features": { feature.name(): enabled } });
         let data = told::data(request, told::changed(&before, &placed.app));

@@ -32,7 +32,8 @@ impl Control {
         caller: &Caller,
         id: AppId,
     ) -> Result<AppEnvironment, ControlError> {
-        let app = self.app_with_secrets(caller, id, "audit.app.environment.show").await?;
+        let event = "audit.app.environment.show";
+        let (app, shows_credentials) = self.app_with_secrets(caller, id, event).await?;
         let mut tx = self.read().await?;
         let rows = PlaceRows::read(&mut *tx, id).await?;
         let rows = rows.ok_or(ControlError::NotFound { noun: "App" })?;
@@ -43,9 +44,14 @@ impl Control {
         let (memory, disk) =
             web.map_or((memory, disk), |web| (web.limits.memory_mib, web.limits.disk_mib));
         let about = vcap_application(rows.place(), memory, disk, self.settings());
+        let system = if shows_credentials {
+            self.bound_services(&mut *tx, &app).await?.system_environment()
+        } else {
+            json!({ "redacted_message": "[PRIVATE DATA HIDDEN]" })
+        };
         Ok(AppEnvironment {
             own: app.environment,
-            system: json!({ "VCAP_SERVICES": {} }),
+            system,
             application: json!({ "VCAP_APPLICATION": about }),
         })
     }
@@ -57,7 +63,7 @@ impl Control {
         id: AppId,
     ) -> Result<BTreeMap<String, String>, ControlError> {
         let event = "audit.app.environment_variables.show";
-        Ok(self.app_with_secrets(caller, id, event).await?.environment)
+        Ok(self.app_with_secrets(caller, id, event).await?.0.environment)
     }
 
     pub async fn change_environment_variables(
@@ -82,23 +88,25 @@ impl Control {
         Ok(placed.app.environment)
     }
 
-    /// The app, for those who may see its variables; the event tells that they did.
+    /// The app, and whether the caller may also see the credentials of its services; the event
+    /// tells that somebody saw its variables.
     async fn app_with_secrets(
         &self,
         caller: &Caller,
         id: AppId,
         event: &str,
-    ) -> Result<App, ControlError> {
+    ) -> Result<(App, bool), ControlError> {
         let mut tx = self.write().await?;
         let access = self.access(&mut *tx, caller).await?;
         let placed = self.readable_app(&mut *tx, &access, id).await?;
-        // What users have set is for supporters too; credentials of services would not be.
+        // What users have set is for supporters too; credentials of services are not.
         placed.may_support(&access)?;
         self.require_flag_or_admin(&mut *tx, caller, "env_var_visibility").await?;
         self.require_flag_or_admin(&mut *tx, caller, "space_developer_env_var_visibility").await?;
         self.record(&mut *tx, caller.party(), placed.event(event, json!({}))).await?;
         tx.commit().await?;
-        Ok(placed.app)
+        let shows_credentials = access.can_read_secrets(placed.space.id);
+        Ok((placed.app, shows_credentials))
     }
 }
 

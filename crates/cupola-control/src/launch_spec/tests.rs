@@ -66,8 +66,14 @@ fn instance_is_told_where_it_is() {
 
 fn desired_of(rows: &Rows, process: &Process) -> Option<DesiredInstance> {
     let addresses = ["shop.apps.example".to_owned()];
-    let place =
-        AppPlace { app: &rows.app, space: &rows.space, org: &rows.org, addresses: &addresses };
+    let services = cupola_domain::services::BoundServices::none().materialize().unwrap();
+    let place = AppPlace {
+        app: &rows.app,
+        space: &rows.space,
+        org: &rows.org,
+        addresses: &addresses,
+        services: &services,
+    };
     desired_instance(place, process, &rows.droplet, &rows.instance, &settings())
 }
 
@@ -139,6 +145,7 @@ impl Rows {
             desired: AppState::Started,
             lifecycle: Lifecycle { buildpacks: Vec::new(), stack: "host".to_owned() },
             environment: BTreeMap::new(),
+            service_delivery: cupola_domain::services::ServiceDelivery::default(),
             current_droplet: None,
             generation,
             revisions_enabled: true,

@@ -6,13 +6,14 @@ use cupola_domain::{
     orgs::{Metadata, Org},
     processes::Process,
     routes::{Destination, Route},
+    services::BindingStrategy,
     spaces::Space,
 };
 use cupola_ports::store::{self, Query, ReadTx, WriteTx};
 use serde_json::{Map, json};
 
 use super::{
-    parse::ManifestApp,
+    parse::{ManifestApp, ManifestService},
     process::ManifestProcess,
     route::{ManifestRoute, Resolved},
     words::random_host,
@@ -24,6 +25,10 @@ use crate::{
     domains::default_domain,
     processes::{Scale, new_process},
     routes::{FoundRoute, NewDestination, NewRoute, change_options},
+    services::{
+        bindings::{self, NewBinding},
+        instance_by_name,
+    },
 };
 
 /// An app that is what its manifest says.
@@ -53,6 +58,11 @@ impl Control {
             self.apply_process(tx, caller, &placed, process).await?;
         }
         self.apply_routes(tx, caller, &placed, wanted).await?;
+        for service in &wanted.services {
+            self.apply_service(tx, caller, &placed, service)
+                .await
+                .map_err(|error| prefixed(&format!("For service '{}'", service.name), error))?;
+        }
         let data = json!({ "request": { "manifest": wanted.name } });
         self.record(tx, caller.party(), placed.event("audit.app.apply_manifest", data)).await?;
         Ok(Applied { app: placed.app.id, is_new })
@@ -96,8 +106,9 @@ impl Control {
         change_environment(app, wanted.environment.clone(), "Env")?;
         app.names_commit |= wanted.metadata.names_commit();
         wanted.metadata.clone().apply(&mut app.metadata);
-        app.ssh_enabled = wanted.ssh.unwrap_or(app.ssh_enabled);
-        app.revisions_enabled = wanted.revisions.unwrap_or(app.revisions_enabled);
+        for (feature, enabled) in &wanted.features {
+            feature.set(app, *enabled)?;
+        }
         self.update_app_row(tx, app).await?;
         let changed = told::changed(&before, app);
         if changed.is_empty() {
@@ -134,6 +145,35 @@ impl Control {
             self.scale_row(tx, caller, placed, &mut process, wanted.scale).await?;
         }
         Ok(())
+    }
+
+    /// Binds the app, unless it is bound already, under whatever name.
+    async fn apply_service(
+        &self,
+        tx: &mut dyn WriteTx,
+        caller: &Caller,
+        placed: &PlacedApp,
+        wanted: &ManifestService,
+    ) -> Result<(), ControlError> {
+        let instance = instance_by_name(tx, placed.space.id, &wanted.name).await?;
+        let Some(instance) = instance else {
+            let detail = format!("Service instance '{}' not found", wanted.name);
+            return Err(ControlError::Unprocessable(detail));
+        };
+        let present = bindings::of_app(tx, placed.app.id).await?;
+        if present.iter().any(|binding| binding.service_instance_id == instance.id) {
+            return Ok(());
+        }
+        if wanted.has_parameters {
+            let detail = "Binding parameters are not supported for user-provided service instances";
+            return Err(ControlError::unprocessable(detail));
+        }
+        let new = NewBinding {
+            name: wanted.binding_name.clone(),
+            strategy: BindingStrategy::Single,
+            metadata: Metadata::default(),
+        };
+        self.bind(tx, caller, placed, &instance, new, true).await.map(drop)
     }
 
     async fn apply_routes(

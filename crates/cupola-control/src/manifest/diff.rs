@@ -49,6 +49,7 @@ const COMPARED: &[&str] = &[
     "processes",
     "random-route",
     "routes",
+    "services",
     "stack",
 ];
 
@@ -76,6 +77,10 @@ pub(super) fn of_app(
         let path = format!("/applications/{index}/{key}");
         // What is empty and asks for nothing changes nothing.
         let was = present.get(key).filter(|was| !was.is_null());
+        if key == "services" {
+            compare_services(&mut differences, path, was, value);
+            continue;
+        }
         compare(&mut differences, path, was, value, removes_what_is_missing(key));
     }
     differences
@@ -176,6 +181,27 @@ fn compare_lists(
             was,
             value: None,
         });
+    }
+}
+
+/// An app that is bound already is not bound again, under whatever name; none is unbound.
+fn compare_services(
+    differences: &mut Vec<Difference>,
+    path: String,
+    was: Option<&Value>,
+    wanted: &Value,
+) {
+    let Value::Array(items) = wanted else { return };
+    let bound = was.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    if bound.is_empty() {
+        if !items.is_empty() {
+            compare(differences, path, None, wanted, false);
+        }
+        return;
+    }
+    let is_bound = |item: &Value| bound.iter().any(|one| identity(one) == identity(item));
+    for (index, item) in items.iter().enumerate().filter(|(_, item)| !is_bound(item)) {
+        compare(differences, format!("{path}/{index}"), None, item, false);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Reads a manifest and says what is wrong with it, before anything is changed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     ControlError,
-    apps::{BUILDPACKS_MAX, EnvironmentChange, LifecycleChange, check_names},
+    apps::{BUILDPACKS_MAX, EnvironmentChange, LifecycleChange, actions::AppFeature, check_names},
     orgs::MetadataChange,
 };
 
@@ -29,14 +29,23 @@ pub(super) struct ManifestApp {
     pub name: String,
     pub lifecycle: LifecycleChange,
     pub environment: EnvironmentChange,
-    pub ssh: Option<bool>,
-    pub revisions: Option<bool>,
+    pub features: Vec<(AppFeature, bool)>,
     pub metadata: MetadataChange,
     pub routes: Vec<ManifestRoute>,
     pub no_route: bool,
     pub random_route: bool,
     pub default_route: bool,
     pub processes: Vec<ManifestProcess>,
+    pub services: Vec<ManifestService>,
+}
+
+/// A service instance that an app shall be bound to.
+#[derive(Clone, Debug)]
+pub(super) struct ManifestService {
+    pub name: String,
+    pub binding_name: Option<String>,
+    /// Something is said to the broker.
+    pub has_parameters: bool,
 }
 
 /// The keys of an application besides those of a process.
@@ -64,6 +73,7 @@ const KEYS: &[&str] = &[
 const APPLICATIONS_MAX: usize = 100;
 const PROCESSES_MAX: usize = 50;
 const ROUTES_MAX: usize = 100;
+const SERVICES_MAX: usize = 100;
 
 pub(super) fn manifest(text: &str) -> Result<Manifest, ControlError> {
     let mut apps = Vec::new();
@@ -124,19 +134,18 @@ fn app(name: String, map: &Map<String, Value>) -> Result<ManifestApp, ControlErr
     refuse_what_is_missing(map)?;
     let environment = environment(map)?;
     check_names(environment.keys().map(String::as_str), "Env")?;
-    let features = features(map)?;
     let app = ManifestApp {
         name,
         lifecycle: lifecycle(map)?,
         environment,
-        ssh: features.get("ssh").copied(),
-        revisions: features.get("revisions").copied(),
+        features: features(map)?,
         metadata: metadata(map)?,
         routes: routes(map)?,
         no_route: boolean(map, "no-route", "No-route")?,
         random_route: boolean(map, "random-route", "Random-route")?,
         default_route: boolean(map, "default-route", "Default-route")?,
         processes: processes(map)?,
+        services: services(map)?,
     };
     if app.random_route && app.default_route {
         let detail = "Random-route and default-route may not be used together";
@@ -157,10 +166,6 @@ fn refuse_what_is_missing(map: &Map<String, Value>) -> Result<(), ControlError> 
     };
     let missing = [
         ("docker", "Docker images cannot be run by this platform yet. Push the source instead."),
-        (
-            "services",
-            "Services cannot be bound by this platform yet. Remove 'services' from the manifest.",
-        ),
         (
             "sidecars",
             "Sidecars cannot be run by this platform yet. Remove 'sidecars' from the manifest, or make them processes.",
@@ -210,9 +215,10 @@ fn environment(map: &Map<String, Value>) -> Result<EnvironmentChange, ControlErr
     }
 }
 
-fn features(map: &Map<String, Value>) -> Result<BTreeMap<String, bool>, ControlError> {
+/// Those to be turned off first: they may exclude one that is to be turned on.
+fn features(map: &Map<String, Value>) -> Result<Vec<(AppFeature, bool)>, ControlError> {
     let pairs = match map.get("features") {
-        None | Some(Value::Null) => return Ok(BTreeMap::new()),
+        None | Some(Value::Null) => return Ok(Vec::new()),
         Some(Value::Object(pairs)) => pairs,
         Some(_) => {
             return Err(ControlError::unprocessable(
@@ -220,21 +226,55 @@ fn features(map: &Map<String, Value>) -> Result<BTreeMap<String, bool>, ControlE
             ));
         }
     };
-    let mut features = BTreeMap::new();
+    let mut features = Vec::new();
     for (name, value) in pairs {
         let Some(enabled) = value.as_bool() else {
             let detail = format!("Feature '{name}' must be a boolean");
             return Err(ControlError::Unprocessable(detail));
         };
-        let is_known = matches!(name.as_str(), "ssh" | "revisions");
-        if !is_known && enabled {
-            let detail =
-                format!("Feature '{name}' is not supported. Supported are: ssh, revisions");
-            return Err(ControlError::Unprocessable(detail));
+        match AppFeature::ALL.into_iter().find(|feature| feature.name() == name) {
+            Some(feature) => features.push((feature, enabled)),
+            None if enabled => {
+                let known = AppFeature::ALL.map(AppFeature::name).join(", ");
+                let detail = format!("Feature '{name}' is not supported. Supported are: {known}");
+                return Err(ControlError::Unprocessable(detail));
+            }
+            None => {}
         }
-        features.insert(name.clone(), enabled);
     }
+    features.sort_by_key(|(_, enabled)| *enabled);
     Ok(features)
+}
+
+fn services(map: &Map<String, Value>) -> Result<Vec<ManifestService>, ControlError> {
+    let invalid = || {
+        ControlError::unprocessable(
+            "Services must be a list of service instance names, or of objects with a name",
+        )
+    };
+    let items = match map.get("services") {
+        None | Some(Value::Null) => return Ok(Vec::new()),
+        Some(Value::Array(items)) => items,
+        Some(_) => return Err(invalid()),
+    };
+    at_most(items.len(), SERVICES_MAX, "services")?;
+    let is_known = |key: &String| matches!(key.as_str(), "name" | "binding_name" | "parameters");
+    let service = |item: &Value| {
+        let (name, object) = match item {
+            Value::Object(object) if object.keys().all(is_known) => {
+                (object.get("name").map(to_text), Some(object))
+            }
+            Value::Array(_) | Value::Object(_) | Value::Null => return Err(invalid()),
+            name => (Some(to_text(name)), None),
+        };
+        let said = |key: &str| object.and_then(|object| object.get(key)).filter(|v| !v.is_null());
+        Ok(ManifestService {
+            name: name.filter(|name| !name.is_empty()).ok_or_else(invalid)?,
+            binding_name: said("binding_name").map(to_text).filter(|name| !name.is_empty()),
+            has_parameters: said("parameters").is_some(),
+        })
+    };
+    items.iter().map(service).collect()
 }
 
 fn metadata(map: &Map<String, Value>) -> Result<MetadataChange, ControlError> {

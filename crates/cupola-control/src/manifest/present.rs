@@ -1,17 +1,22 @@
 //! An app as the manifest that would make it.
 
+use std::collections::BTreeMap;
+
 use cupola_domain::{
     apps::App,
     domains::Domain,
     ids::SpaceId,
     processes::{Check, HealthCheck, Process},
     routes::{Destination, Route},
+    services::ServiceInstance,
 };
 use cupola_ports::store::{self, Query, ReadTx};
 use serde_yaml_ng::{Mapping, Value};
 
 use super::size;
-use crate::{ControlError, launch_spec::route_address};
+use crate::{
+    ControlError, apps::actions::AppFeature, launch_spec::route_address, services::bindings,
+};
 
 /// The app of this name in a space, with its keys as the diff compares them.
 pub(super) async fn by_name(
@@ -43,12 +48,17 @@ pub(super) async fn of_app(
         put(&mut map, "env", texts(&app.environment));
     }
     let mut features = Mapping::new();
-    put(&mut features, "ssh", app.ssh_enabled);
-    put(&mut features, "revisions", app.revisions_enabled);
+    for feature in AppFeature::ALL {
+        put(&mut features, feature.name(), feature.is_enabled(app));
+    }
     put(&mut map, "features", features);
     let routes = routes(tx, app).await?;
     if !routes.is_empty() {
         put(&mut map, "routes", routes);
+    }
+    let services = services(tx, app).await?;
+    if !services.is_empty() {
+        put(&mut map, "services", services);
     }
     let mut metadata = Mapping::new();
     if !app.metadata.labels.is_empty() {
@@ -80,6 +90,26 @@ async fn routes(tx: &mut (impl ReadTx + ?Sized), app: &App) -> Result<Vec<Value>
         routes.push(Value::Mapping(map));
     }
     Ok(routes)
+}
+
+/// By name: only that, or with the name of the binding where it has one.
+async fn services(tx: &mut (impl ReadTx + ?Sized), app: &App) -> Result<Vec<Value>, ControlError> {
+    let mut services = BTreeMap::new();
+    for binding in bindings::of_app(tx, app.id).await? {
+        let instance = store::get::<ServiceInstance>(tx, binding.service_instance_id).await?;
+        let Some(instance) = instance else { continue };
+        let service = match &binding.name {
+            None => Value::from(instance.name.as_str()),
+            Some(name) => {
+                let mut map = Mapping::new();
+                put(&mut map, "name", instance.name.as_str());
+                put(&mut map, "binding_name", name.as_str());
+                Value::Mapping(map)
+            }
+        };
+        services.insert(instance.name.to_lowercase(), service);
+    }
+    Ok(services.into_values().collect())
 }
 
 /// `web` first, the others by type.

@@ -81,6 +81,7 @@ mod tests {
             port: 8080,
             health_check: HealthCheck::with_defaults(Check::Port),
             readiness_check: HealthCheck::with_defaults(Check::Process),
+            files: Vec::new(),
         };
 
         let environment = of(&desired, Ipv4Addr::new(10, 88, 0, 2));

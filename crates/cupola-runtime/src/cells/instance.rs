@@ -174,6 +174,7 @@ impl InstanceTask {
                     environment: environment::of(desired, address),
                     working_directory: &desired.working_directory,
                     binds: &[],
+                    files: &desired.files,
                     memory_mib: desired.limits.memory_mib,
                     disk_mib: desired.limits.disk_mib,
                     pids_max: inner.config.pids_max,

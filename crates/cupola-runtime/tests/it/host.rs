@@ -241,6 +241,7 @@ pub(crate) fn instance(argv: Vec<String>, check: Check) -> DesiredInstance {
         port: 8080,
         health_check: HealthCheck::with_defaults(check),
         readiness_check: HealthCheck::with_defaults(Check::Process),
+        files: Vec::new(),
     }
 }
 

@@ -2,7 +2,10 @@
 
 use std::{io, path::Path, sync::Arc};
 
-use cupola_domain::droplets::{DropletContents, DropletVersion};
+use cupola_domain::{
+    droplets::{DropletContents, DropletVersion},
+    services::ServiceFile,
+};
 use cupola_ports::{
     sandbox::{
         Bind, ROLE_BINARY, SandboxError, SandboxExit, SandboxLimits, SandboxOutcome, SandboxSpec,
@@ -69,7 +72,8 @@ impl BuildpackStager {
         scratch::open_file(&order_path).map_err(host)?;
 
         log.say(&format!("Staging on the stack {}...", request.stack));
-        let spec = self.build_spec(id, request, &order_path, &cache.path());
+        let mut spec = self.build_spec(id, request, &order_path, &cache.path());
+        spec.binds.extend(service_files(request, &scratch).map_err(host)?);
         let ended = self.run_build(spec, cancel, log, &cache.path()).await;
         let outcome = match ended {
             Ended::CacheFull => {
@@ -187,6 +191,22 @@ impl BuildpackStager {
     fn cache_mib_max(&self) -> u64 {
         self.config.cache_bytes_max.saturating_mul(2) >> 20
     }
+}
+
+/// Writes what the build finds of its services, and says where it finds it.
+fn service_files(request: &StagingRequest, scratch: &Scratch) -> io::Result<Option<Bind>> {
+    if request.files.is_empty() {
+        return Ok(None);
+    }
+    let root = scratch.path().join("services");
+    scratch::open_folder(&root)?;
+    for file in &request.files {
+        let path = root.join(&file.path);
+        scratch::open_folder(path.parent().unwrap_or(&root))?;
+        std::fs::write(&path, &file.content)?;
+        scratch::open_file(&path)?;
+    }
+    Ok(Some(read_only(&root, ServiceFile::ROOT)))
 }
 
 enum Ended {

@@ -97,6 +97,7 @@ impl TestPlatform {
             buildpacks: buildpacks.iter().map(|name| (*name).to_owned()).collect(),
             detect_order: Vec::new(),
             environment: BTreeMap::new(),
+            files: Vec::new(),
             memory_mib: 512,
             disk_mib: 1024,
             time_max: Duration::from_secs(60),

@@ -60,6 +60,14 @@ pub const EXCEPTIONS: &[Exception] = &[
         source: ANY_OPERATION,
     },
     Exception {
+        operation: "GET /v3/service_credential_bindings/{guid}/parameters",
+        pointer: "status 502",
+        message: "",
+        reason: "nobody can be asked for the parameters of a binding to what users provide",
+        source: "cloud_controller_ng, app/controllers/v3/service_credential_bindings_controller.rb: \
+                 `parameters` answers 502 where the service does not support fetching them",
+    },
+    Exception {
         operation: "POST /v3/spaces/{guid}/manifest_diff",
         pointer: "header location",
         message: "",

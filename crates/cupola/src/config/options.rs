@@ -87,6 +87,10 @@ pub(crate) struct Options {
     /// Read the password of `admin` from it, or write the generated one to it if it is not there
     #[arg(long, value_name = "FILE")]
     pub admin_password_file: Option<PathBuf>,
+    /// The credentials of services are sealed with the first key in it; made if it is not there
+    /// [default: sealing-key in --data-dir]
+    #[arg(long, value_name = "FILE")]
+    pub sealing_key_file: Option<PathBuf>,
     /// Instances get their addresses from this range [default: 10.88.0.0/16]
     #[arg(long, value_name = "CIDR")]
     pub instance_subnet: Option<String>,
@@ -172,6 +176,7 @@ impl Options {
             apps_domain: self.apps_domain.or(other.apps_domain),
             external_url: self.external_url.or(other.external_url),
             admin_password_file: self.admin_password_file.or(other.admin_password_file),
+            sealing_key_file: self.sealing_key_file.or(other.sealing_key_file),
             instance_subnet: self.instance_subnet.or(other.instance_subnet),
             egress_allow: or_list(self.egress_allow, other.egress_allow),
             staging_egress_allow: or_list(self.staging_egress_allow, other.staging_egress_allow),

@@ -39,6 +39,7 @@ const EVERY_KEY: &str = r#"
     apps-domain = "apps.example.com"
     external-url = "https://api.example.com/"
     admin-password-file = "/a/password"
+    sealing-key-file = "/a/sealing-key"
     instance-subnet = "10.1.0.0/16"
     egress-allow = ["10.2.0.0/16", "10.3.0.0/16"]
     staging-egress-allow = ["10.4.0.0/16"]
@@ -78,6 +79,7 @@ fn assert_is_every_key(config: &Config) {
         ["192.0.2.0/24", "2001:db8::/32"].map(|range| range.parse().unwrap()).into();
     assert_eq!(config.trusted_proxies, proxies);
     assert_eq!(config.runtime, Path::new("/a/crun"));
+    assert_eq!(config.sealing_key_file, Path::new("/a/sealing-key"));
     assert_eq!(config.staging_concurrency, 5);
     assert_eq!(config.staging_memory_mib, 6);
     assert_eq!(config.staging_disk_mib, 7);
@@ -132,6 +134,7 @@ fn every_flag_is_read_and_wins_over_the_file() {
         apps-domain = "b"
         external-url = "http://b"
         admin-password-file = "/b"
+        sealing-key-file = "/b"
         instance-subnet = "10.99.0.0/16"
         egress-allow = ["10.99.0.0/16"]
         staging-egress-allow = ["10.99.0.0/16"]

@@ -14,7 +14,7 @@ use cupola_ports::store::{self, Store};
 use cupola_testkit::TestPlatform;
 use serde_json::{Value, json};
 
-use super::{EmptyList, Forbidden, Gets, Invalid, Missing, Ok};
+use super::{EmptyList, Forbidden, Gets, Invalid, Missing, Ok, Unsupported};
 
 pub(super) const OPERATIONS: &[(&str, &str, Gets, Gets)] = &[
     ("GET", "/v3/apps", EmptyList, Ok),
@@ -114,12 +114,41 @@ pub(super) const OPERATIONS: &[(&str, &str, Gets, Gets)] = &[
     ("PATCH", "/v3/routes/{guid}/destinations/{destination_guid}", Missing, Forbidden),
     ("DELETE", "/v3/routes/{guid}/destinations/{destination_guid}", Missing, Forbidden),
     ("GET", "/v3/routes/{guid}/relationships/shared_spaces", Missing, Ok),
+    ("GET", "/v3/service_instances", EmptyList, Ok),
+    ("POST", "/v3/service_instances", Invalid, Forbidden),
+    ("GET", "/v3/service_instances/{guid}", Missing, Ok),
+    ("PATCH", "/v3/service_instances/{guid}", Missing, Forbidden),
+    ("DELETE", "/v3/service_instances/{guid}", Missing, Forbidden),
+    ("GET", "/v3/service_instances/{guid}/credentials", Missing, Forbidden),
+    ("GET", "/v3/service_instances/{guid}/parameters", Missing, Unsupported),
+    ("GET", "/v3/service_instances/{guid}/relationships/shared_spaces", Missing, Ok),
+    // Only administrators share while the feature flag is off.
+    ("POST", "/v3/service_instances/{guid}/relationships/shared_spaces", Forbidden, Forbidden),
+    (
+        "DELETE",
+        "/v3/service_instances/{guid}/relationships/shared_spaces/{space_guid}",
+        Missing,
+        Forbidden,
+    ),
+    ("GET", "/v3/service_instances/{guid}/relationships/shared_spaces/usage_summary", Missing, Ok),
+    ("GET", "/v3/service_credential_bindings", EmptyList, Ok),
+    ("POST", "/v3/service_credential_bindings", Invalid, Forbidden),
+    ("GET", "/v3/service_credential_bindings/{guid}", Missing, Ok),
+    ("PATCH", "/v3/service_credential_bindings/{guid}", Missing, Forbidden),
+    ("DELETE", "/v3/service_credential_bindings/{guid}", Missing, Forbidden),
+    // Secrets are not there for those who may not see them, as upstream.
+    ("GET", "/v3/service_credential_bindings/{guid}/details", Missing, Missing),
+    ("GET", "/v3/service_credential_bindings/{guid}/parameters", Missing, Unsupported),
     ("POST", "/v3/spaces/{guid}/actions/apply_manifest", Missing, Forbidden),
     ("POST", "/v3/spaces/{guid}/manifest_diff", Missing, Forbidden),
     ("DELETE", "/v3/spaces/{guid}/routes", Missing, Forbidden),
 ];
 
-pub(super) const OPEN: &[(&str, &str)] = &[("POST", "/v3/resource_matches")];
+pub(super) const OPEN: &[(&str, &str)] = &[
+    ("POST", "/v3/resource_matches"),
+    // Whoever knows the id may ask what they may do, as upstream.
+    ("GET", "/v3/service_instances/{guid}/permissions"),
+];
 
 /// An app with one of everything that apps have.
 pub(super) struct AppFixture {
@@ -133,6 +162,8 @@ pub(super) struct AppFixture {
     pub domain: String,
     pub route: String,
     pub destination: String,
+    pub service_instance: String,
+    pub service_binding: String,
     pub space: String,
 }
 
@@ -162,6 +193,11 @@ impl AppFixture {
         let deployment = deployed.guid();
         let body = json!({ "command": "true" });
         let task = admin.post(&format!("/v3/apps/{app}/tasks"), body).await.guid();
+        let in_space = json!({ "space": to(&space) });
+        let body = json!({ "type": "user-provided", "name": "db", "relationships": in_space });
+        let service_instance = admin.post("/v3/service_instances", body).await.guid();
+        let body = binding_of(&service_instance, &app);
+        let service_binding = admin.post("/v3/service_credential_bindings", body).await.guid();
         Self {
             app,
             package,
@@ -173,12 +209,14 @@ impl AppFixture {
             domain,
             route,
             destination,
+            service_instance,
+            service_binding,
             space,
         }
     }
 
     /// Ids by the plural in the path.
-    pub(super) fn ids(&self) -> [(&'static str, String); 10] {
+    pub(super) fn ids(&self) -> [(&'static str, String); 12] {
         [
             ("apps", self.app.clone()),
             ("processes", self.app.clone()),
@@ -190,6 +228,8 @@ impl AppFixture {
             ("tasks", self.task.clone()),
             ("domains", self.domain.clone()),
             ("routes", self.route.clone()),
+            ("service_instances", self.service_instance.clone()),
+            ("service_credential_bindings", self.service_binding.clone()),
         ]
     }
 
@@ -198,6 +238,7 @@ impl AppFixture {
             .replace("{type}", "web")
             .replace("{index}", "0")
             .replace("{destination_guid}", &self.destination)
+            .replace("{space_guid}", &self.space)
     }
 
     pub(super) fn body(&self, method: &str, template: &str) -> Option<Value> {
@@ -218,6 +259,14 @@ impl AppFixture {
                 "host": "other",
                 "relationships": { "space": to(&self.space), "domain": to(&self.domain) },
             }),
+            ("POST", "/v3/service_instances") => json!({
+                "type": "user-provided",
+                "name": "other",
+                "relationships": { "space": to(&self.space) },
+            }),
+            ("POST", "/v3/service_credential_bindings") => {
+                binding_of(&self.service_instance, &self.app)
+            }
             (_, path) if path.ends_with("/current_droplet") => to(&self.droplet),
             (_, path) if path.ends_with("/destinations") => destinations,
             (_, path) if path.ends_with("/environment_variables") => json!({ "var": {} }),
@@ -225,6 +274,13 @@ impl AppFixture {
         };
         Some(body)
     }
+}
+
+fn binding_of(instance: &str, app: &str) -> Value {
+    json!({
+        "type": "app",
+        "relationships": { "service_instance": to(instance), "app": to(app) },
+    })
 }
 
 fn to(guid: &str) -> Value {
