@@ -112,7 +112,7 @@ impl State {
         let Report { retried, gone_away, failed, failures, .. } = &self.requests;
         let of = |kind| self.requests.served.get(&kind).copied().unwrap_or_default();
         let mut text = format!(
-            "{} deployments in {} sessions of {:.0} minutes together. Our clients: {} small requests, {} slow answers, \
+            "{} deployments in {} sessions, {:.0} minutes together. Our clients: {} small requests, {} slow answers, \
              {} uploads in pieces, {} uploads of 2 MiB, {} messages over WebSocket; **{failed} failed**, {retried} \
              asked again on an idle connection, {gone_away} WebSockets closed with 1001. `hey`: {} requests, \
              **{} failed**.",
