@@ -90,7 +90,20 @@ fn deployment_goes_on_after_control_was_killed() {
     });
     only_answers(&platform, "VERSION-2");
     load.wait_for_more(50);
+    what_the_dead_control_counted_is_unknown(&platform);
     load.expect_no_failure();
+}
+
+/// What was known when the deployment began is kept; of the rest only a part was counted.
+fn what_the_dead_control_counted_is_unknown(platform: &Platform) {
+    let why = platform.cupola().ok(&["why", "shop", "--json"]).stdout;
+    let why: serde_json::Value = serde_json::from_str(&why).unwrap();
+    let cost = &why["last_deployment"];
+    assert!(cost["before"]["served"].as_u64().unwrap() > 0, "{cost}");
+    let during = &cost["during"];
+    let seconds = |key: &str| during[key].as_f64().unwrap();
+    assert!(seconds("counted_seconds") < seconds("seconds"), "{cost}");
+    assert_eq!(during["failed"], 0, "{cost}");
 }
 
 #[test]
