@@ -300,3 +300,117 @@ async fn figures_are_for_those_who_see_the_app() {
     assert_eq!(stranger.get(&path).await.detail(404), "App not found");
     assert_eq!(platform.anonymous().get(&path).await.detail(401), "Authentication error");
 }
+
+/// The data of the newest event of this type.
+async fn event(client: &Client<'_>, kind: &str) -> Value {
+    let path = format!("/v3/audit_events?types={kind}&order_by=-created_at&per_page=1");
+    let list = client.get(&path).await;
+    let event = list.expect(200)["resources"].get(0).cloned();
+    event.unwrap_or_else(|| panic!("there is no {kind}"))
+}
+
+#[tokio::test]
+async fn version_that_does_not_run_is_told_with_the_reason_and_counts_as_failed() {
+    let platform = platform().await;
+    let admin = platform.as_admin().await;
+    let app = push(&admin, &platform.space.to_string(), "shop").await;
+    later(&platform);
+    let (_, droplet) = staged(&admin, &app).await;
+    let web = ProcessId::from_uuid(app.parse::<AppId>().unwrap().uuid());
+    platform.cells.let_crash(web, ExitCause::Exited { code: 3 });
+    let deployment = json!({
+        "relationships": { "app": to(&app) },
+        "droplet": { "guid": droplet },
+    });
+    let deployment = admin.post("/v3/deployments", deployment).await;
+    let ended = admin.get(&format!("/v3/deployments/{}", deployment.guid())).await;
+    assert_eq!(ended.expect(200)["status"]["reason"], "CANCELED");
+
+    let cancelled = "deployment: deployment cancelled: Exited with status 3".to_owned();
+    let lines = told(&admin, &app).await;
+    assert!(lines.contains(&cancelled), "{lines:?}");
+    assert_eq!(event(&admin, "audit.app.deployment.cancel").await["actor"]["name"], "cupola");
+    let figures = figures(&admin, &app).await;
+    assert_eq!(figures[3]["value"], 0.5);
+    assert_eq!(figures[0]["unknown"][0], "1 of 2 deployments never served");
+}
+
+#[tokio::test]
+async fn reading_variables_is_an_event_and_no_change() {
+    let platform = platform().await;
+    let admin = platform.as_admin().await;
+    let app = push(&admin, &platform.space.to_string(), "shop").await;
+    let revisions = admin.get(&format!("/v3/apps/{app}/revisions")).await;
+    let revision = revisions.expect(200)["resources"][0]["guid"].as_str().unwrap().to_owned();
+    let before = told(&admin, &app).await;
+
+    admin.get(&format!("/v3/apps/{app}/env")).await.expect(200);
+    admin.get(&format!("/v3/apps/{app}/environment_variables")).await.expect(200);
+    admin.get(&format!("/v3/revisions/{revision}/environment_variables")).await.expect(200);
+
+    for kind in ["environment.show", "environment_variables.show"] {
+        let event = event(&admin, &format!("audit.app.{kind}")).await;
+        assert_eq!(event["target"]["guid"], app, "{kind}");
+    }
+    let event = event(&admin, "audit.app.revision.environment_variables.show").await;
+    assert_eq!(event["data"]["revision_version"], 1);
+    assert_eq!(told(&admin, &app).await, before);
+}
+
+#[tokio::test]
+async fn deleted_route_is_a_change_of_the_app_that_it_led_to() {
+    let platform = platform().await;
+    let admin = platform.as_admin().await;
+    let app = push(&admin, &platform.space.to_string(), "shop").await;
+    later(&platform);
+    let routes = admin.get(&format!("/v3/apps/{app}/routes")).await;
+    let route = routes.expect(200)["resources"][0]["guid"].as_str().unwrap().to_owned();
+
+    admin.delete(&format!("/v3/routes/{route}")).await.expect(202);
+
+    let lines = told(&admin, &app).await;
+    assert_eq!(lines.last().unwrap(), "route: unmapped shop.apps.cupola.test");
+}
+
+#[tokio::test]
+async fn login_in_the_address_of_a_buildpack_is_in_no_event() {
+    let platform = platform().await;
+    let admin = platform.as_admin().await;
+    let app = push(&admin, &platform.space.to_string(), "shop").await;
+    later(&platform);
+    let url = format!("https://ada:{SECRET}@example.com/pack.git");
+    let change = json!({ "lifecycle": { "type": "buildpack", "data": { "buildpacks": [url] } } });
+
+    admin.patch(&format!("/v3/apps/{app}"), change).await.expect(200);
+
+    let event = event(&admin, "audit.app.update").await["data"].clone();
+    let shown = "https://example.com/pack.git";
+    assert_eq!(event["request"]["lifecycle"]["data"]["buildpacks"], json!([shown]));
+    assert_eq!(event["changed"]["buildpacks"], json!({ "before": [], "after": [shown] }));
+    assert!(!event.to_string().contains(SECRET));
+}
+
+#[tokio::test]
+async fn events_are_kept_as_long_as_the_configuration_says() {
+    let day = Duration::from_secs(24 * 3600);
+    let mut platform = TestPlatform::start_with(|settings| settings.events_age_max = day).await;
+    let space = platform.space;
+    let admin = platform.as_admin().await;
+    let new =
+        |name: &str| json!({ "name": name, "relationships": { "space": to(&space.to_string()) } });
+    let old = admin.post("/v3/apps", new("old")).await.guid();
+    platform.clock.advance(day + Duration::from_secs(1));
+    let young = admin.post("/v3/apps", new("young")).await.guid();
+    drop(admin);
+
+    platform.start_loops().await;
+
+    let admin = platform.as_admin().await;
+    let gone = async {
+        while !told(&admin, &old).await.is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), gone).await.expect("old events go");
+    assert_eq!(told(&admin, &young).await, ["app: created young"]);
+}
