@@ -29,6 +29,7 @@ pub const KINDS: &[(&str, &str)] = &[
     ("audit.app.create", "app"),
     ("audit.app.deployment.cancel", "deployment"),
     ("audit.app.deployment.continue", "deployment"),
+    ("audit.app.deployment.cost", "deployment"),
     ("audit.app.deployment.create", "deployment"),
     ("audit.app.droplet.mapped", "droplet"),
     ("audit.app.map-route", "route"),
@@ -140,6 +141,7 @@ fn summary(event: &AuditEvent, changed: Option<&Map<String, Value>>) -> String {
         "audit.app.droplet.mapped" => {
             format!("the next start is of another droplet{}", from_commit(data))
         }
+        "audit.app.deployment.cost" => cost(data),
         "audit.app.deployment.create" => deployment(data),
         "audit.app.deployment.continue" => "deployment continued".to_owned(),
         "audit.app.deployment.cancel" => "deployment cancelled".to_owned() + &because(data),
@@ -180,6 +182,23 @@ fn deployment(data: &Value) -> String {
     let version = data["revision_version"].as_u64();
     let version = version.map_or_else(String::new, |version| format!(" of revision {version}"));
     format!("{strategy} {what}{version}{}", from_commit(data))
+}
+
+/// What a deployment cost the users, as far as it was counted.
+fn cost(data: &Value) -> String {
+    let stretch = |name: &str| {
+        let counted = data[name].as_object()?;
+        let p99 = counted.get("p99_ms").and_then(Value::as_f64);
+        let p99 = p99.map_or_else(String::new, |ms| format!(", p99 {ms:.0} ms"));
+        let count = |key: &str| counted.get(key).and_then(Value::as_u64).unwrap_or_default();
+        let (served, failed) = (count("served"), count("failed"));
+        Some(format!("{name} it {served} served, {failed} failed{p99}"))
+    };
+    let told: Vec<String> = ["before", "during", "after"].into_iter().filter_map(stretch).collect();
+    if told.is_empty() {
+        return "what the deployment cost is not known".to_owned();
+    }
+    format!("what the deployment cost: {}", told.join("; "))
 }
 
 fn crash(event: &AuditEvent) -> String {

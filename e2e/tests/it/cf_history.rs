@@ -56,7 +56,10 @@ fn tree(folder: &Path) -> String {
 fn told(changes: &Value, kinds: &[&str]) -> Vec<String> {
     let line = |change: &Value| {
         let text = |key: &str| change[key].as_str().unwrap().to_owned();
-        kinds.contains(&&*text("kind")).then(|| format!("{}: {}", text("who"), text("summary")))
+        // It comes a minute after a deployment, or when the next one begins.
+        let is_cost = text("event") == "audit.app.deployment.cost";
+        (kinds.contains(&&*text("kind")) && !is_cost)
+            .then(|| format!("{}: {}", text("who"), text("summary")))
     };
     changes.as_array().unwrap().iter().rev().filter_map(line).collect()
 }

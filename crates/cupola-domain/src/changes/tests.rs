@@ -82,6 +82,11 @@ fn every_change_is_told_in_one_line() {
     let stack = json!({ "changed": { "stack": { "before": "host", "after": "bookworm" } } });
     let crash = json!({ "index": 0, "exit_description": "Exited with status 3", "crash_count": 2 });
     let rollback = json!({ "type": "rollback", "strategy": "rolling", "revision_version": 4 });
+    let cost = json!({
+        "before": null,
+        "during": { "served": 120, "failed": 0, "p99_ms": 12.4 },
+        "after": { "served": 7, "failed": 1, "p99_ms": null },
+    });
     let release = json!({ "revision_version": 2, "commit": commit });
     let revision = json!({ "revision_version": 2, "description": "New droplet deployed." });
     for (kind, data, wanted) in [
@@ -101,6 +106,20 @@ fn every_change_is_told_in_one_line() {
         ),
         ("audit.app.revision.create", revision, ("revision", "revision 2: New droplet deployed.")),
         ("audit.app.deployment.create", rollback, ("deployment", "rolling rollback of revision 4")),
+        (
+            "audit.app.deployment.cost",
+            cost,
+            (
+                "deployment",
+                "what the deployment cost: during it 120 served, 0 failed, p99 12 ms; after it 7 \
+                 served, 1 failed",
+            ),
+        ),
+        (
+            "audit.app.deployment.cost",
+            json!({}),
+            ("deployment", "what the deployment cost is not known"),
+        ),
         (
             "audit.app.map-route",
             json!({ "route": "shop.example.com" }),
