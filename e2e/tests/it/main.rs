@@ -16,6 +16,7 @@ mod cf_orgs_and_roles;
 mod cf_push_options;
 mod cf_routes;
 mod cf_services;
+mod cf_sources;
 mod cf_story;
 mod cf_tasks;
 mod cli;
