@@ -216,6 +216,7 @@ impl Control {
                           Ensure the droplet exists and belongs to this app.";
             return Err(ControlError::unprocessable(detail));
         };
+        self.require_files(&droplet).await?;
         placed.app.current_droplet = Some(droplet.id);
         self.add_missing_processes(tx, caller, placed, &droplet).await?;
         if let Some(revision) = &revision {

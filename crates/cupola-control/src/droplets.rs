@@ -98,6 +98,7 @@ impl Control {
         }
         // Whoever has the copy reads the code and the commands.
         from.may_read_secrets(&access)?;
+        self.require_files(&source).await?;
         let now = self.ports.clock.now();
         let droplet = Droplet {
             id: DropletId::random(),
@@ -208,6 +209,20 @@ impl Control {
         let runs =
             |one: &Generation| one.release.droplet == droplet && generations.contains(&one.id);
         Ok(droplets.contains(&Some(droplet)) || all.iter().any(runs))
+    }
+
+    /// Refuses a droplet whose layers are gone: the disk may have lost what the database has.
+    pub(crate) async fn require_files(&self, droplet: &Droplet) -> Result<(), ControlError> {
+        for layer in &droplet.contents.layers {
+            if !self.ports.layers.exists(layer).await {
+                let detail = format!(
+                    "The files of droplet '{}' are no longer kept. Push or stage the app again.",
+                    droplet.id
+                );
+                return Err(ControlError::Unprocessable(detail));
+            }
+        }
+        Ok(())
     }
 
     async fn readable_droplet(

@@ -70,7 +70,7 @@ impl TestPlatform {
         let store = Arc::new(store.expect("a new database can be made"));
         let clock = Arc::new(ManualClock::new());
         let cells = Arc::new(FakeCells::new(Arc::clone(&clock)));
-        let (stager, layers) = (Arc::new(FakeStager::new()), Arc::new(FakeLayers));
+        let (stager, layers) = (Arc::new(FakeStager::new()), Arc::new(FakeLayers::default()));
         let (data_plane, logs) = (Arc::new(FakeDataPlane::new()), Arc::new(FakeLogs::default()));
         let ports = Ports {
             store: store.clone(),

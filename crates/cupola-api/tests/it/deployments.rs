@@ -284,6 +284,103 @@ async fn droplet_is_copied_for_another_app_with_the_same_digest() {
     assert!(unknown.detail(422).starts_with("Unable to copy droplet."), "{}", unknown.text());
 }
 
+/// Deletes a droplet as soon as the last instance of it has ended.
+async fn delete_when_free(client: &Client<'_>, droplet: &str) {
+    let path = format!("/v3/droplets/{droplet}");
+    let deleted = async {
+        loop {
+            let answer = client.delete(&path).await;
+            if answer.status == 202 {
+                return answer;
+            }
+            assert!(answer.detail(422).contains("instances or tasks run of it"));
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let deleted = tokio::time::timeout(Duration::from_secs(20), deleted).await.unwrap();
+    assert_eq!(client.get(&deleted.location()).await.expect(200)["state"], "COMPLETE");
+}
+
+#[tokio::test]
+async fn droplet_that_was_deleted_is_neither_rolled_back_to_nor_deployed_nor_copied() {
+    let (platform, app) = running(1).await;
+    let admin = platform.as_admin().await;
+    let revisions = admin.get(&format!("/v3/apps/{app}/revisions?order_by=-created_at")).await;
+    let first = revisions.expect(200)["resources"][0]["guid"].clone();
+    let current = admin.get(&format!("/v3/apps/{app}/droplets/current")).await.guid();
+    let new = staged(&admin, &app).await.1;
+    let created = deploy(&admin, &app, json!({ "droplet": { "guid": new } })).await;
+    assert_eq!(reason(&settled(&admin, &created).await), "DEPLOYED");
+    let serving = routed(&platform, |ids| ids.len() == 1).await;
+    delete_when_free(&admin, &current).await;
+
+    let rolled_back = deploy(&admin, &app, json!({ "revision": { "guid": first } })).await;
+    let deployed = deploy(&admin, &app, json!({ "droplet": { "guid": current } })).await;
+    let body = json!({ "relationships": { "app": to(&app) } });
+    let copied = admin.post(&format!("/v3/droplets?source_guid={current}"), body).await;
+    let again = admin.delete(&format!("/v3/droplets/{current}")).await;
+
+    assert!(rolled_back.detail(422).ends_with("no longer exists."), "{}", rolled_back.text());
+    assert!(deployed.detail(422).contains("Ensure the droplet exists"), "{}", deployed.text());
+    assert!(copied.detail(422).contains("Ensure the source droplet exists"), "{}", copied.text());
+    assert_eq!(again.detail(404), "Droplet not found");
+    assert_eq!(routed(&platform, |ids| ids.len() == 1).await, serving);
+}
+
+#[tokio::test]
+async fn droplet_whose_files_are_lost_is_refused_and_says_what_next() {
+    let (platform, app) = running(1).await;
+    let admin = platform.as_admin().await;
+    let serving = routed(&platform, |ids| ids.len() == 1).await;
+    let droplet = admin.get(&format!("/v3/apps/{app}/droplets/current")).await.guid();
+    let body = json!({ "relationships": { "app": to(&app) } });
+
+    platform.layers.lose();
+    let deployed = deploy(&admin, &app, json!({})).await;
+    let promoted = admin.post(&format!("/v3/droplets?source_guid={droplet}"), body).await;
+    let path = format!("/v3/apps/{app}/relationships/current_droplet");
+    let assigned = admin.patch(&path, to(&droplet)).await;
+
+    let next = "are no longer kept. Push or stage the app again.";
+    assert!(deployed.detail(422).ends_with(next), "{}", deployed.text());
+    assert!(promoted.detail(422).ends_with(next), "{}", promoted.text());
+    assert!(assigned.detail(422).ends_with(next), "{}", assigned.text());
+    let droplets = admin.get(&format!("/v3/apps/{app}/droplets")).await;
+    assert_eq!(droplets.expect(200)["pagination"]["total_results"], 1);
+    assert_eq!(routed(&platform, |ids| ids.len() == 1).await, serving);
+}
+
+#[tokio::test]
+async fn what_is_repeated_on_a_deployment_is_answered_cleanly() {
+    let (platform, app) = running(1).await;
+    let admin = platform.as_admin().await;
+    let canary = json!({ "strategy": "canary" });
+    let first = deploy(&admin, &app, canary.clone()).await;
+    assert_eq!(reason(&settled(&admin, &first).await), "PAUSED");
+    let act = |id: String, action: &str| format!("/v3/deployments/{id}/actions/{action}");
+    let (cancel, go_on) = (act(first.guid(), "cancel"), act(first.guid(), "continue"));
+
+    admin.post(&cancel, json!({})).await.expect(200);
+    assert_eq!(reason(&settled(&admin, &first).await), "CANCELED");
+    let cancelled_again = admin.post(&cancel, json!({})).await;
+    let continued = admin.post(&go_on, json!({})).await;
+    let second = deploy(&admin, &app, canary).await;
+    assert_eq!(reason(&settled(&admin, &second).await), "PAUSED");
+    let go_on = act(second.guid(), "continue");
+    admin.post(&go_on, json!({})).await.expect(200);
+    assert_eq!(reason(&settled(&admin, &second).await), "DEPLOYED");
+    let continued_again = admin.post(&go_on, json!({})).await;
+
+    let says = |answer: &Answer, text: &str| {
+        assert!(answer.detail(422).contains(text), "{}", answer.text());
+    };
+    says(&cancelled_again, "Cannot cancel a CANCELED deployment");
+    says(&continued, "Cannot continue a deployment with status: FINALIZED");
+    says(&continued_again, "Cannot continue a deployment with status: FINALIZED");
+    assert_eq!(reason(&settled(&admin, &first).await), "CANCELED");
+    assert_eq!(reason(&settled(&admin, &second).await), "DEPLOYED");
+}
+
 #[tokio::test]
 async fn restart_and_stop_end_a_deployment() {
     let (platform, app) = running(1).await;

@@ -44,6 +44,7 @@ impl Control {
                           Ensure the droplet exists and belongs to this app.";
             return Err(ControlError::unprocessable(detail));
         };
+        self.require_files(&droplet).await?;
         placed.app.current_droplet = Some(droplet.id);
         self.add_missing_processes(&mut *tx, caller, &placed, &droplet).await?;
         self.update_app_row(&mut *tx, &mut placed.app).await?;

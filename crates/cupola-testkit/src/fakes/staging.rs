@@ -4,7 +4,10 @@
 use std::{
     collections::{BTreeMap, HashSet},
     path::PathBuf,
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use async_trait::async_trait;
@@ -235,12 +238,22 @@ fn digest(content: &[u8]) -> LayerDigest {
     LayerDigest::from_sha256(Sha256::digest(content).into())
 }
 
-pub struct FakeLayers;
+#[derive(Default)]
+pub struct FakeLayers {
+    are_lost: AtomicBool,
+}
+
+impl FakeLayers {
+    /// Lets no layer be there any more, as a disk that has lost its files.
+    pub fn lose(&self) {
+        self.are_lost.store(true, Ordering::SeqCst);
+    }
+}
 
 #[async_trait]
 impl Layers for FakeLayers {
     async fn exists(&self, _: &LayerDigest) -> bool {
-        true
+        !self.are_lost.load(Ordering::SeqCst)
     }
 
     async fn files(&self, _: &LayerDigest, _: &str) -> Result<Vec<LayerFile>, SandboxError> {

@@ -118,6 +118,14 @@ pub const EXCEPTIONS: &[Exception] = &[
         source: TO_NOTHING,
     },
     Exception {
+        operation: "DELETE /v3/droplets/{guid}",
+        pointer: "header content-type",
+        message: "the content type is ``",
+        reason: "202 has a location and no body, as every other deletion",
+        source: "the contract itself: the 202 of DELETE /v3/packages/{guid}, /v3/apps/{guid} and \
+                 /v3/routes/{guid} has no content",
+    },
+    Exception {
         operation: "PATCH /v3/spaces/{guid}/relationships/isolation_segment",
         pointer: "/data",
         message: NULL_IS_NO_OBJECT,
