@@ -21,7 +21,7 @@ use cupola_domain::{
 };
 use cupola_wire::{
     status::{Status, StatusApps, StatusLogs, StatusRouter},
-    why::{Why, WhyBuild, WhyExit, WhyInstance},
+    why::{Why, WhyBuild, WhyExit, WhyInstance, WhyReleasePhase},
 };
 
 use crate::{
@@ -68,6 +68,11 @@ fn present_why(explanation: Explanation) -> Why {
         exits: explanation.exits.into_iter().map(exit).collect(),
         failed_build: explanation.failed_build.and_then(failed_build),
         last_deployment: explanation.deployment.as_ref().map(cost::present),
+        release_phase: explanation.release_phase.map(|phase| WhyReleasePhase {
+            state: phase.progress.name().to_owned(),
+            task: phase.task.to_string(),
+            detail: phase.failure(),
+        }),
     }
 }
 

@@ -1,7 +1,7 @@
 //! `cupola why NAME`.
 
 use clap::Args;
-use cupola_wire::why::{Why, WhyExit, WhyInstance};
+use cupola_wire::why::{Why, WhyExit, WhyInstance, WhyReleasePhase};
 
 use crate::{Common, cost, output, target::Target};
 
@@ -29,6 +29,9 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
             output::print(&format!("  {line}"))?;
         }
     }
+    if let Some(phase) = &why.release_phase {
+        output::print(&format!("\nrelease phase\n  {}", phase_line(phase)))?;
+    }
     output::print("\ninstances")?;
     if why.instances.is_empty() {
         output::print("  none")?;
@@ -41,6 +44,13 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         output::print("  none")?;
     }
     why.exits.iter().try_for_each(|exit| output::print(&exit_lines(exit)))
+}
+
+fn phase_line(phase: &WhyReleasePhase) -> String {
+    match &phase.detail {
+        Some(detail) => format!("{detail}. No instance of that release is started"),
+        None => "is running; no instance of that release is started before it succeeds".to_owned(),
+    }
 }
 
 fn instance_line(instance: &WhyInstance) -> String {

@@ -145,6 +145,7 @@ impl Control {
             environment: new.environment,
             current_droplet: None,
             generation: GenerationId::random(),
+            release_phase: None,
             revisions_enabled: true,
             ssh_enabled: true,
             names_commit: Commit::of(&new.metadata).is_some(),

@@ -68,6 +68,8 @@ impl Control {
         let before = placed.app.generation;
         let data = self.about_release(&mut *tx, before, &generation, revision.as_ref()).await?;
         let revision = revision.map(|revision| (revision.id, revision.version));
+        let release_phase =
+            self.begin_release_phase(&mut *tx, caller, &placed, &generation).await?;
         let now = self.ports.clock.now();
         let is_canary = new.strategy != Strategy::Rolling;
         let mut deployment = Deployment {
@@ -79,6 +81,7 @@ impl Control {
             droplet: generation.release.droplet,
             before: settings,
             revision,
+            release_phase,
             state: DeploymentState::Deploying,
             step: usize::from(is_canary),
             new: Share { generation: generation.id, indices: BTreeSet::new() },
@@ -264,6 +267,7 @@ impl Control {
         generation: &Generation,
     ) -> Result<(), ControlError> {
         placed.app.desired = AppState::Started;
+        placed.app.release_phase.clone_from(&deployment.release_phase);
         self.run_generation(tx, &mut placed.app, generation.id).await?;
         let mut web = self.web_process(tx, placed.app.id).await?;
         deployment.web.apply(&mut web);

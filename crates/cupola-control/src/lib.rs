@@ -10,6 +10,7 @@ mod launch_spec;
 mod names;
 mod paging;
 mod reconcile;
+mod release_phase;
 mod scope;
 
 pub mod apps;

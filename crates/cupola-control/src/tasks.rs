@@ -2,13 +2,14 @@
 
 use cupola_domain::{
     access::Access,
+    audit::Party,
     droplets::Droplet,
     ids::{AppId, DropletId, ProcessId, TaskId},
     orgs::Metadata,
     processes::{InstanceLimits, Process},
     tasks::{Task, TaskState},
 };
-use cupola_ports::store::{self, Condition, Direction, Page, Query, ReadTx};
+use cupola_ports::store::{self, Condition, Direction, Page, Query, ReadTx, WriteTx};
 use serde_json::json;
 
 use crate::{
@@ -67,7 +68,8 @@ impl Control {
             .command
             .or_else(|| launch_spec::command(template.as_ref()?, &droplet).map(str::to_owned));
         let command = checked_command(command)?;
-        let sequence = self.next_sequence(&mut *tx, new.app).await?;
+        require_room(&mut *tx, new.app).await?;
+        let sequence = next_sequence(&mut *tx, new.app).await?;
         let id = TaskId::random();
         let name = new.name.filter(|name| !name.trim().is_empty());
         let now = self.ports.clock.now();
@@ -82,22 +84,33 @@ impl Control {
             droplet: droplet.id,
             environment: placed.app.environment.clone(),
             services,
+            generation: None,
             state: TaskState::Pending,
             metadata: new.metadata,
             created_at: now,
             updated_at: now,
         };
         check_name(&task.name)?;
-        store::insert(&mut *tx, &task).await?;
-        let too_old = Condition::Less("sequence", i64::from(sequence) - TASKS_MAX + 1);
-        let of_app = Condition::In("app_id", vec![new.app.to_string().into()]);
-        let ended = Condition::In("state", vec!["SUCCEEDED".into(), "FAILED".into()]);
-        tx.delete_rows(<Task as store::Noun>::TABLE, &[of_app, too_old, ended]).await?;
-        let data = about(&task);
-        self.record(&mut *tx, caller.party(), placed.event("audit.app.task.create", data)).await?;
+        self.insert_task(&mut *tx, caller, &placed, &task).await?;
         tx.commit().await?;
         self.tell(new.app, format!("Creating task with guid {id}"));
         Ok(task)
+    }
+
+    /// Writes a new task with its event, and removes the oldest that have ended.
+    pub(crate) async fn insert_task(
+        &self,
+        tx: &mut dyn WriteTx,
+        caller: &Caller,
+        placed: &PlacedApp,
+        task: &Task,
+    ) -> Result<(), ControlError> {
+        store::insert(tx, task).await?;
+        let too_old = Condition::Less("sequence", i64::from(task.sequence) - TASKS_MAX + 1);
+        let of_app = Condition::In("app_id", vec![task.app_id.to_string().into()]);
+        let ended = Condition::In("state", vec!["SUCCEEDED".into(), "FAILED".into()]);
+        tx.delete_rows(<Task as store::Noun>::TABLE, &[of_app, too_old, ended]).await?;
+        self.record(tx, caller.party(), placed.event("audit.app.task.create", about(task))).await
     }
 
     async fn template(
@@ -137,26 +150,6 @@ impl Control {
             log_rate_bytes_per_s: new.log_rate_bytes_per_s,
         };
         self.limited(limits, scale)
-    }
-
-    /// Refuses one more where there are too many; else the number of the next task of the app.
-    async fn next_sequence(
-        &self,
-        tx: &mut (impl ReadTx + ?Sized),
-        app: AppId,
-    ) -> Result<u32, ControlError> {
-        let open = unfinished().and_by("app_id", app.to_string());
-        if store::list::<Task>(tx, &open).await?.items.len() >= UNFINISHED_MAX {
-            let detail = format!(
-                "The app has {UNFINISHED_MAX} tasks that have not ended, which is as many as it \
-                 may have. Wait for one, or end one with `cf terminate-task`."
-            );
-            return Err(ControlError::Unprocessable(detail));
-        }
-        let newest =
-            Query::by("app_id", app.to_string()).ordered("sequence", Direction::Descending);
-        let newest = store::first::<Task>(tx, &newest).await?;
-        Ok(newest.map_or(0, |task| task.sequence) + 1)
     }
 
     /// The task, as soon as it has ended or the time to hold a request is over.
@@ -206,20 +199,32 @@ impl Control {
     pub async fn cancel_task(&self, caller: &Caller, id: TaskId) -> Result<Task, ControlError> {
         let mut tx = self.write().await?;
         let access = self.access(&mut *tx, caller).await?;
-        let (placed, mut task) = self.readable_task(&mut *tx, &access, id).await?;
+        let (placed, task) = self.readable_task(&mut *tx, &access, id).await?;
         placed.may_develop(&access)?;
         if task.state.has_ended() {
             let state = task.state.name();
             let detail = format!("Task state is {state} and therefore cannot be canceled");
             return Err(ControlError::Unprocessable(detail));
         }
-        task.state = TaskState::Canceling;
-        task.updated_at = self.ports.clock.now();
-        store::update(&mut *tx, &task).await?;
-        let data = about(&task);
-        self.record(&mut *tx, caller.party(), placed.event("audit.app.task.cancel", data)).await?;
+        let task = self.cancel_task_row(&mut *tx, caller.party(), &placed, task).await?;
         tx.commit().await?;
         self.tell(task.app_id, format!("Cancelling task with guid {id}"));
+        Ok(task)
+    }
+
+    /// Tells a task that has not ended to end, with the event of that.
+    pub(crate) async fn cancel_task_row(
+        &self,
+        tx: &mut dyn WriteTx,
+        actor: Party,
+        placed: &PlacedApp,
+        mut task: Task,
+    ) -> Result<Task, ControlError> {
+        task.state = TaskState::Canceling;
+        task.updated_at = self.ports.clock.now();
+        store::update(tx, &task).await?;
+        let event = placed.event("audit.app.task.cancel", about(&task));
+        self.record(tx, actor, event).await?;
         Ok(task)
     }
 
@@ -253,6 +258,29 @@ fn about(task: &Task) -> serde_json::Value {
 pub(crate) fn unfinished() -> Query {
     let states = [TaskState::Pending, TaskState::Running, TaskState::Canceling];
     Query::all().and(Condition::In("state", states.map(|state| state.name().into()).into()))
+}
+
+/// Refuses one more task where there are too many.
+async fn require_room(tx: &mut (impl ReadTx + ?Sized), app: AppId) -> Result<(), ControlError> {
+    let open = unfinished().and_by("app_id", app.to_string());
+    if store::list::<Task>(tx, &open).await?.items.len() < UNFINISHED_MAX {
+        return Ok(());
+    }
+    let detail = format!(
+        "The app has {UNFINISHED_MAX} tasks that have not ended, which is as many as it may have. \
+         Wait for one, or end one with `cf terminate-task`."
+    );
+    Err(ControlError::Unprocessable(detail))
+}
+
+/// The number of the next task of the app.
+pub(crate) async fn next_sequence(
+    tx: &mut (impl ReadTx + ?Sized),
+    app: AppId,
+) -> Result<u32, ControlError> {
+    let newest = Query::by("app_id", app.to_string()).ordered("sequence", Direction::Descending);
+    let newest = store::first::<Task>(tx, &newest).await?;
+    Ok(newest.map_or(0, |task| task.sequence) + 1)
 }
 
 async fn droplet_of(

@@ -3,10 +3,11 @@
 use cupola_domain::{
     apps::{App, AppState},
     builds::{Build, BuildState},
-    deployments::Deployment,
+    deployments::{Deployment, DeploymentState},
     ids::AppId,
     instances::{Exit, Instance, InstanceState},
     processes::Process,
+    release_phase::ReleasePhase,
     spaces::Space,
 };
 use cupola_ports::{
@@ -32,6 +33,8 @@ pub struct Explanation {
     pub failed_build: Option<Build>,
     /// The last one, with what it cost so far.
     pub deployment: Option<Deployment>,
+    /// That of what was started or deployed last, if it has not succeeded.
+    pub release_phase: Option<ReleasePhase>,
 }
 
 #[derive(Clone, Debug)]
@@ -80,8 +83,19 @@ impl Control {
             rows.into_iter().map(|row| explained(row, &processes, &actual)).collect();
         instances
             .sort_by(|a, b| (&a.process_type, a.row.index).cmp(&(&b.process_type, b.row.index)));
+        // A cancelled deployment counts as long as the app runs what that went back to.
+        let counts = |one: &Deployment| {
+            one.state.is_active()
+                || (one.state == DeploymentState::Canceled && one.oldest() == Some(app.generation))
+        };
+        let of_deployment = deployment.clone().filter(counts).and_then(|one| one.release_phase);
+        let release_phase = [app.release_phase.clone(), of_deployment]
+            .into_iter()
+            .flatten()
+            .find(|phase| !phase.has_succeeded());
         Ok(Explanation {
             app,
+            release_phase,
             instances,
             exits,
             failed_build: last_build

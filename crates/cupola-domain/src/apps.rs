@@ -8,6 +8,7 @@ use crate::{
     ids::{AppId, DropletId, GenerationId, SpaceId},
     orgs::Metadata,
     services::ServiceDelivery,
+    release_phase::ReleasePhase,
     time::Timestamp,
 };
 
@@ -38,6 +39,9 @@ pub struct App {
     pub current_droplet: Option<DropletId>,
     /// Instances of another generation are replaced. A start or restart makes a new one.
     pub generation: GenerationId,
+    /// Of that generation. Its instances are started once it has succeeded.
+    #[serde(default)]
+    pub release_phase: Option<ReleasePhase>,
     pub revisions_enabled: bool,
     pub ssh_enabled: bool,
     /// Somebody has named the commit of the next package in this app's metadata.
@@ -48,4 +52,11 @@ pub struct App {
     pub metadata: Metadata,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
+}
+
+impl App {
+    /// Whether instances of its generation may be started.
+    pub fn is_released(&self) -> bool {
+        self.release_phase.as_ref().is_none_or(ReleasePhase::has_succeeded)
+    }
 }

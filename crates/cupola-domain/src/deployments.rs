@@ -11,6 +11,7 @@ use crate::{
     ids::{AppId, DeploymentId, DropletId, GenerationId, RevisionId},
     orgs::Metadata,
     processes::{InstanceLimits, Process},
+    release_phase::ReleasePhase,
     time::Timestamp,
     traffic::{Cost, CostPhase},
 };
@@ -131,6 +132,9 @@ pub struct Deployment {
     pub before: Before,
     /// With its version.
     pub revision: Option<(RevisionId, u32)>,
+    /// Of the new generation. No new instance is started before it has succeeded.
+    #[serde(default)]
+    pub release_phase: Option<ReleasePhase>,
     pub state: DeploymentState,
     /// Canary steps that were begun, counted from 1; 0 for a rolling deployment. One more than there
     /// are steps: the last pause is over.

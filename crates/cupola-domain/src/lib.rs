@@ -24,6 +24,7 @@ pub mod launch;
 pub mod orgs;
 pub mod packages;
 pub mod processes;
+pub mod release_phase;
 pub mod revisions;
 pub mod roles;
 pub mod route_table;

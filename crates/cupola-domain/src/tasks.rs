@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ids::{AppId, DropletId, InstanceId, TaskId},
+    ids::{AppId, DropletId, GenerationId, InstanceId, TaskId},
     orgs::Metadata,
     processes::InstanceLimits,
     sealed::Sealed,
@@ -58,6 +58,9 @@ pub struct Task {
     /// `BoundServices` as they were then. None where the app was bound to none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub services: Option<Sealed>,
+    /// The generation whose release phase it is; none where a user began it.
+    #[serde(default)]
+    pub generation: Option<GenerationId>,
     pub state: TaskState,
     pub metadata: Metadata,
     pub created_at: Timestamp,

@@ -17,6 +17,18 @@ pub struct Why {
     /// What the last deployment cost the users.
     #[serde(default)]
     pub last_deployment: Option<DeploymentCost>,
+    /// The command that runs before the first instance of a new release, while it has not succeeded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release_phase: Option<WhyReleasePhase>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct WhyReleasePhase {
+    /// `PENDING` or `FAILED`.
+    pub state: String,
+    /// The task that runs it.
+    pub task: String,
+    pub detail: Option<String>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

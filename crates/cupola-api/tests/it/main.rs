@@ -22,6 +22,7 @@ mod manifests;
 mod organizations;
 mod packages;
 mod push;
+mod release_phase;
 mod roles;
 mod root;
 mod routes;

@@ -120,10 +120,18 @@ impl Control {
                 self.new_generation(&mut *tx, caller, &placed, Origin::Settings).await?;
             let before = placed.app.generation;
             data = self.about_release(&mut *tx, before, &generation, revision.as_ref()).await?;
-            self.run_generation(&mut *tx, &mut placed.app, generation.id).await?;
             self.supersede(&mut *tx, id).await?;
+            let phase = self.begin_release_phase(&mut *tx, caller, &placed, &generation).await?;
+            if phase != placed.app.release_phase {
+                let (app, because) = (&mut placed.app, "the app was started anew");
+                self.end_release_phase_of_app(&mut *tx, caller.party(), app, because).await?;
+            }
+            placed.app.release_phase = phase;
+            self.run_generation(&mut *tx, &mut placed.app, generation.id).await?;
         } else if !starts {
             self.supersede(&mut *tx, id).await?;
+            let (app, because) = (&mut placed.app, "the app was stopped meanwhile");
+            self.end_release_phase_of_app(&mut *tx, caller.party(), app, because).await?;
         }
         self.update_app_row(&mut *tx, &mut placed.app).await?;
         self.record(&mut *tx, caller.party(), placed.event(event, data)).await?;

@@ -4,6 +4,7 @@ use cupola_domain::{
     droplets::Droplet,
     ids::{AppId, DropletId},
     processes::Process,
+    release_phase::RELEASE,
 };
 use cupola_ports::store::{self, Query, WriteTx};
 use serde_json::json;
@@ -67,7 +68,11 @@ impl Control {
         let query = Query::by("app_id", placed.app.id.to_string());
         let present = store::list::<Process>(tx, &query).await?.items;
         let now = self.ports.clock.now();
-        for kind in droplet.contents.process_types.keys() {
+        // The release phase is no process. It was one before the platform knew of it.
+        for old in present.iter().filter(|process| process.kind == RELEASE) {
+            store::delete::<Process>(tx, old.id).await?;
+        }
+        for kind in droplet.contents.process_types.keys().filter(|kind| *kind != RELEASE) {
             if present.iter().any(|process| process.kind == *kind) {
                 continue;
             }

@@ -14,7 +14,7 @@ use cupola_domain::{
 use cupola_ports::store::{self, Query, WriteTx};
 
 use super::{about, active};
-use crate::{Control, ControlError, apps::PlacedApp};
+use crate::{Control, ControlError, apps::PlacedApp, caller::Caller};
 
 impl Control {
     pub(crate) fn enter(&self, deployment: &mut Deployment, state: DeploymentState) {
@@ -32,6 +32,7 @@ impl Control {
         deployment: &mut Deployment,
     ) -> Result<(), ControlError> {
         self.enter(deployment, DeploymentState::Canceling);
+        self.end_release_phase_of(tx, actor.clone(), deployment).await?;
         let mut app = placed.app.clone();
         let generation = store::get::<Generation>(tx, deployment.new.generation).await?;
         if app.current_droplet == Some(deployment.droplet) && deployment.before.droplet.is_some() {
@@ -64,6 +65,7 @@ impl Control {
         deployment: &Deployment,
     ) -> Result<(), ControlError> {
         self.run_generation(tx, app, deployment.new.generation).await?;
+        app.release_phase.clone_from(&deployment.release_phase);
         let query = Query::by("app_id", app.id.to_string()).and_by("kind", WEB);
         if let Some(mut web) = store::first::<Process>(tx, &query).await? {
             // Within the platform's bounds when it was asked for; they may have changed since.
@@ -84,6 +86,7 @@ impl Control {
             return Ok(None);
         };
         self.enter(&mut deployment, DeploymentState::Superseded);
+        self.end_release_phase_of(tx, Caller::platform().party(), &deployment).await?;
         store::update(tx, &deployment).await?;
         Ok(Some(deployment))
     }

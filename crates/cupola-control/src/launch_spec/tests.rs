@@ -148,6 +148,7 @@ impl Rows {
             service_delivery: cupola_domain::services::ServiceDelivery::default(),
             current_droplet: None,
             generation,
+            release_phase: None,
             revisions_enabled: true,
             names_commit: false,
             ssh_enabled: true,

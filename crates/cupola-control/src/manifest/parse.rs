@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use cupola_domain::release_phase::RELEASE;
 use serde_json::{Map, Value};
 
 use super::{
@@ -378,6 +379,11 @@ fn boolean(map: &Map<String, Value>, key: &str, what: &str) -> Result<bool, Cont
 
 /// The type of a process is part of names and addresses.
 fn check_kind(kind: &str) -> Result<(), ControlError> {
+    if kind == RELEASE {
+        let detail = "Process type \"release\" is the release phase: its command comes from the \
+                      Procfile and runs as a task. Remove it from the manifest.";
+        return Err(ControlError::unprocessable(detail));
+    }
     let fits = kind.len() <= 63
         && kind.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
     if fits {

@@ -9,6 +9,7 @@ use cupola_domain::{
     ids::{AppId, GenerationId, InstanceId, ProcessId},
     instances::{Instance, InstanceState},
     processes::{Process, WEB},
+    release_phase::ReleasePhase,
     time::Timestamp,
 };
 use cupola_ports::{
@@ -102,7 +103,8 @@ impl Control {
             let deployment = store::first::<Deployment>(&mut *tx, &of_app).await?;
             drop(tx);
             let wanted = wanted(&placed.app, &process, deployment.as_ref());
-            let instances = of_process(&process, &wanted, &rows);
+            let failure = failure(placed.app.release_phase.as_ref());
+            let instances = of_process(&process, &wanted, &rows, failure.as_deref());
             if is_settled(&instances) || !hold.changed().await {
                 return Ok(self.observed(process, instances).await);
             }
@@ -125,7 +127,9 @@ impl Control {
         let new = u32::try_from(deployment.new.indices.len()).unwrap_or(u32::MAX);
         // The first one is about to come.
         process.instances = new.max(process.instances.min(1));
-        let instances = of_process(&process, &[deployment.new.generation], &rows);
+        let failure = failure(deployment.release_phase.as_ref());
+        let wanted = [deployment.new.generation];
+        let instances = of_process(&process, &wanted, &rows, failure.as_deref());
         Ok(Some((process, instances)))
     }
 
@@ -153,7 +157,8 @@ impl Control {
             let app = apps.get(&process.app_id);
             let deployment = deployments.get(&process.app_id);
             let wanted = app.map_or_else(Vec::new, |app| wanted(app, process, deployment));
-            (process.id, of_process(process, &wanted, rows))
+            let failure = app.and_then(|app| failure(app.release_phase.as_ref()));
+            (process.id, of_process(process, &wanted, rows, failure.as_deref()))
         };
         Ok(processes.iter().map(of).collect())
     }
@@ -233,9 +238,19 @@ fn wanted(app: &App, process: &Process, deployment: Option<&Deployment>) -> Vec<
     }
 }
 
+fn failure(phase: Option<&ReleasePhase>) -> Option<String> {
+    phase.and_then(ReleasePhase::failure)
+}
+
 /// Every index that the process should have, and what is known of it. During a deployment an index
-/// is that of the newest generation which has it.
-fn of_process(process: &Process, wanted: &[GenerationId], rows: &[Instance]) -> Vec<InstanceStats> {
+/// is that of the newest generation which has it. Where the release phase has failed, what is not
+/// there will not come.
+fn of_process(
+    process: &Process,
+    wanted: &[GenerationId],
+    rows: &[Instance],
+    release_failure: Option<&str>,
+) -> Vec<InstanceStats> {
     let of_index = |index| {
         let of_index = || rows.iter().filter(|row| row.index == index);
         let current = wanted.iter().find_map(|generation| {
@@ -243,6 +258,7 @@ fn of_process(process: &Process, wanted: &[GenerationId], rows: &[Instance]) -> 
         });
         let (state, row) = match current {
             Some(row) => (state_of(row.state), Some(row)),
+            None if !wanted.is_empty() && release_failure.is_some() => (IndexState::Crashed, None),
             None if !wanted.is_empty() => (IndexState::Starting, None),
             None => match of_index().next() {
                 Some(row) => (IndexState::Stopping, Some(row)),
@@ -255,7 +271,10 @@ fn of_process(process: &Process, wanted: &[GenerationId], rows: &[Instance]) -> 
             state,
             id: row.map(|row| row.id),
             since: row.map(|row| row.updated_at),
-            details: row.filter(|_| explains).and_then(|row| row.detail.clone()),
+            details: match row {
+                Some(row) => row.detail.clone().filter(|_| explains),
+                None => release_failure.filter(|_| explains).map(str::to_owned),
+            },
             actual: None,
             usage: None,
         }

@@ -80,10 +80,12 @@ impl State {
         if app.desired != AppState::Started || app.current_droplet.is_none() {
             return Vec::new();
         }
-        match self.deployments.get(&app.id) {
+        let mut shares = match self.deployments.get(&app.id) {
             Some(deployment) if process.kind == WEB => deployment.shares().cloned().collect(),
             _ => vec![Share::of(app.generation, process.instances)],
-        }
+        };
+        shares.retain(|share| share.generation != app.generation || app.is_released());
+        shares
     }
 
     /// The `web` process has the same value as its app.

@@ -2,12 +2,13 @@
 //!
 //! Part of the instances' pass, because the cell is told of everything it shall have at once.
 //!
-//! Invariant: a task that was seen running is never started a second time.
+//! Invariant: a task that was seen running is never started a second time, and of the release phases
+//! of one app there is never more than one that runs.
 
 use std::collections::{HashMap, HashSet};
 
 use cupola_domain::{
-    ids::InstanceId,
+    ids::{InstanceId, TaskId},
     instances::ExitCause,
     tasks::{Task, TaskState},
 };
@@ -32,10 +33,12 @@ pub(super) async fn pass(
     let mut desired = Vec::with_capacity(tasks.len());
     let is_known: HashSet<InstanceId> = tasks.iter().map(Task::instance).collect();
     specs.retain(|id, _| is_known.contains(id));
+    let waiting: HashSet<TaskId> = tasks.iter().filter(|one| waits(one, &tasks)).map(id).collect();
     for task in tasks {
         let phase = actual.instances.get(&task.instance()).map(|instance| &instance.phase);
         let mut next = next(&task.state, phase);
-        if matches!(next, TaskState::Pending | TaskState::Running) {
+        let may_run = !waiting.contains(&task.id);
+        if may_run && matches!(next, TaskState::Pending | TaskState::Running) {
             let spec = match specs.get(&task.instance()) {
                 Some(spec) => Some(spec.clone()),
                 None => launch_spec::read_desired_task(control, &task).await?,
@@ -53,6 +56,18 @@ pub(super) async fn pass(
         }
     }
     Ok(desired)
+}
+
+const fn id(task: &Task) -> TaskId {
+    task.id
+}
+
+/// Release phases of an app never run beside each other: both may change the same database.
+fn waits(task: &Task, unfinished: &[Task]) -> bool {
+    let is_before = |other: &Task| {
+        other.app_id == task.app_id && other.generation.is_some() && other.sequence < task.sequence
+    };
+    task.generation.is_some() && unfinished.iter().any(is_before)
 }
 
 fn next(state: &TaskState, phase: Option<&Phase>) -> TaskState {
@@ -85,6 +100,12 @@ async fn settle(
         task.state = next;
         task.updated_at = control.ports.clock.now();
         store::update(&mut *tx, &task).await?;
+        if task.generation.is_some() {
+            control.settle_release_phase(&mut *tx, &task).await?;
+            tx.commit().await?;
+            control.tell_release_phase(task.app_id, &task.state);
+            return Ok(());
+        }
         tx.commit().await?;
         if let TaskState::Failed { reason } = &task.state {
             control.tell(task.app_id, format!("Task {} failed: {reason}", task.name));
@@ -95,7 +116,14 @@ async fn settle(
 
 #[cfg(test)]
 mod tests {
-    use cupola_domain::time::Timestamp;
+    use std::collections::BTreeMap;
+
+    use cupola_domain::{
+        ids::{AppId, DropletId, GenerationId},
+        orgs::Metadata,
+        processes::InstanceLimits,
+        time::Timestamp,
+    };
     use cupola_ports::cells::ExitReport;
 
     use super::*;
@@ -129,5 +157,35 @@ mod tests {
         let killed = exited(ExitCause::Signaled { signal: 15 });
         assert_eq!(next(&TaskState::Canceling, Some(&killed)), failed("task was cancelled"));
         assert_eq!(next(&TaskState::Canceling, Some(&Phase::Stopping)), TaskState::Canceling);
+    }
+    fn task(sequence: u32, generation: Option<GenerationId>) -> Task {
+        Task {
+            id: TaskId::random(),
+            app_id: AppId::from_uuid(uuid::Uuid::nil()),
+            sequence,
+            name: "release".to_owned(),
+            command: "./migrate".to_owned(),
+            limits: InstanceLimits { memory_mib: 64, disk_mib: 64, log_rate_bytes_per_s: -1 },
+            droplet: DropletId::random(),
+            environment: BTreeMap::new(),
+            generation,
+            state: TaskState::Pending,
+            metadata: Metadata::default(),
+            created_at: Timestamp::from_micros(0),
+            updated_at: Timestamp::from_micros(0),
+        }
+    }
+
+    #[test]
+    fn release_phase_waits_for_the_one_before_it_and_for_nothing_else() {
+        let phase = |sequence| task(sequence, Some(GenerationId::random()));
+        let all = [task(1, None), phase(2), phase(3), task(4, None)];
+        let of_other = Task { app_id: AppId::random(), ..phase(5) };
+
+        let waiting: Vec<u32> =
+            all.iter().filter(|one| waits(one, &all)).map(|one| one.sequence).collect();
+
+        assert_eq!(waiting, [3]);
+        assert!(!waits(&of_other, &all));
     }
 }

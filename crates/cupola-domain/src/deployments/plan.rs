@@ -4,12 +4,13 @@
 //! control may be killed after any step.
 //!
 //! Invariant: an instance that is ready leaves only when enough others are; instances beyond those
-//! that are wanted never exceed `max_in_flight`, and one more beside a canary.
+//! that are wanted never exceed `max_in_flight`, and one more beside a canary; there is no new one
+//! before the release phase has succeeded.
 
 use std::collections::BTreeSet;
 
 use super::{Deployment, DeploymentState, Strategy};
-use crate::{generations::Share, ids::GenerationId};
+use crate::{generations::Share, ids::GenerationId, release_phase::ReleasePhase};
 
 /// What is seen of the instances of the `web` process.
 pub struct Sight<'a> {
@@ -33,17 +34,29 @@ impl Sight<'_> {
 pub fn advance(deployment: &mut Deployment, present: u32, sight: &Sight<'_>) {
     let present = present as usize;
     match deployment.state {
-        DeploymentState::Deploying => match sight.failure {
-            Some(failure) => {
-                deployment.error = Some(failure.to_owned());
-                deployment.state = DeploymentState::Canceling;
+        DeploymentState::Deploying => {
+            let phase = deployment.release_phase.as_ref();
+            let waits = phase.is_some_and(ReleasePhase::is_pending);
+            let failure = phase.and_then(ReleasePhase::failure);
+            match failure.or_else(|| sight.failure.map(str::to_owned)) {
+                Some(failure) => {
+                    deployment.error = Some(failure);
+                    deployment.state = DeploymentState::Canceling;
+                }
+                None if waits => wait(deployment, present, sight),
+                None => deploy(deployment, present, sight),
             }
-            None => deploy(deployment, present, sight),
-        },
+        }
         DeploymentState::Canceling => cancel(deployment, present, sight),
         DeploymentState::Paused => stay(deployment, present, sight),
         DeploymentState::Deployed | DeploymentState::Canceled | DeploymentState::Superseded => {}
     }
+}
+
+/// Until the release phase has ended the old ones are all there is, and follow a scale.
+fn wait(deployment: &mut Deployment, present: usize, sight: &Sight<'_>) {
+    shrink_old(deployment, present, sight);
+    grow_old(deployment, present);
 }
 
 fn deploy(deployment: &mut Deployment, present: usize, sight: &Sight<'_>) {
@@ -76,12 +89,16 @@ fn stay(deployment: &mut Deployment, present: usize, sight: &Sight<'_>) {
     deployment.new.indices.retain(|index| (*index as usize) < present.max(goal.new));
     let new = deployment.new.indices.len();
     shrink_old(deployment, goal.old(sight.ready(&deployment.new)), sight);
+    if goal.beside > 0 {
+        grow_old(deployment, goal.old(new).min(present));
+    }
+}
+
+/// Brings instances of the oldest generation back until there are `count` old ones.
+fn grow_old(deployment: &mut Deployment, count: usize) {
     let old: usize = deployment.replaces.iter().map(|share| share.indices.len()).sum();
-    if goal.beside > 0
-        && let Some(oldest) = deployment.replaces.first_mut()
-    {
-        let missing = goal.old(new).min(present).saturating_sub(old);
-        grow(oldest, oldest.indices.len() + missing);
+    if let Some(oldest) = deployment.replaces.first_mut() {
+        grow(oldest, oldest.indices.len() + count.saturating_sub(old));
     }
 }
 

@@ -7,8 +7,9 @@ use proptest::{prelude::*, strategy::Strategy as ProptestStrategy};
 use super::*;
 use crate::{
     deployments::{Before, Strategy, WebOptions},
-    ids::{AppId, DeploymentId, DropletId},
+    ids::{AppId, DeploymentId, DropletId, TaskId},
     orgs::Metadata,
+    release_phase::Progress,
     time::Timestamp,
 };
 
@@ -26,6 +27,7 @@ fn deployment(strategy: Strategy, max_in_flight: u32, old: u32) -> Deployment {
         droplet: DropletId::random(),
         before: Before { droplet: None, environment: BTreeMap::new(), commands: BTreeMap::new() },
         revision: None,
+        release_phase: None,
         state: DeploymentState::Deploying,
         new: Share { generation: GenerationId::random(), indices: BTreeSet::new() },
         replaces: vec![base],
@@ -221,6 +223,43 @@ fn broken_old_instance_is_the_first_to_go() {
     assert_eq!(rolling.replaces[0].indices, BTreeSet::from([1]));
 }
 
+#[test]
+fn release_phase_goes_first_and_its_failure_leaves_the_old_ones() {
+    let mut rolling = deployment(Strategy::Rolling, 1, 2);
+    rolling.release_phase = Some(ReleasePhase::of(TaskId::random()));
+
+    settle(&mut rolling, 2);
+    let while_it_runs = counts(&rolling);
+    settle(&mut rolling, 3);
+    let scaled = counts(&rolling);
+    end_phase(&mut rolling, Progress::Failed { reason: "Exited with status 7".to_owned() });
+    settle(&mut rolling, 3);
+
+    assert_eq!((while_it_runs, scaled), ((0, 2), (0, 3)));
+    assert_eq!(counts(&rolling), (0, 3));
+    assert_eq!(rolling.state, DeploymentState::Canceled);
+    assert!(rolling.error.unwrap().contains("Exited with status 7"));
+}
+
+#[test]
+fn deployment_goes_on_as_any_other_once_the_phase_has_succeeded() {
+    let mut canary = deployment(canary([50]), 1, 2);
+    canary.release_phase = Some(ReleasePhase::of(TaskId::random()));
+    settle(&mut canary, 2);
+
+    end_phase(&mut canary, Progress::Succeeded);
+    settle(&mut canary, 2);
+
+    assert_eq!(counts(&canary), (1, 2));
+    assert_eq!(canary.state, DeploymentState::Paused);
+}
+
+fn end_phase(deployment: &mut Deployment, progress: Progress) {
+    if let Some(phase) = &mut deployment.release_phase {
+        phase.progress = progress;
+    }
+}
+
 /// What may happen to an instance between two looks.
 #[derive(Clone, Copy, Debug)]
 enum Weather {
@@ -307,10 +346,12 @@ proptest! {
         instances in 0_u32..8,
         max_in_flight in 1_u32..4,
         cancel_at in proptest::option::of(0_usize..20),
+        release in proptest::option::of((0_usize..20, any::<bool>())),
         days in proptest::collection::vec(weather(), 0..40),
     ) {
         let beside = usize::from(strategy != Strategy::Rolling);
         let mut one = deployment(strategy, max_in_flight, instances);
+        one.release_phase = release.map(|_| ReleasePhase::of(TaskId::random()));
         let mut world = World::of(&one);
         let days = days.into_iter().chain(std::iter::repeat_n(Weather::Calm, 60));
         for (day, weather) in days.enumerate() {
@@ -321,12 +362,18 @@ proptest! {
                 one.step += 1;
                 one.state = DeploymentState::Deploying;
             }
+            if let Some((ends_at, succeeds)) = release && ends_at == day {
+                let failed = Progress::Failed { reason: "Exited with status 1".to_owned() };
+                end_phase(&mut one, if succeeds { Progress::Succeeded } else { failed });
+            }
             world.blow(weather);
             let before = world.count_ready();
             world.advance(&mut one, instances);
             let (new, old) = counts(&one);
             let enough = before.min(instances as usize);
             prop_assert!(world.count_ready() >= enough, "fewer ready than before and asked");
+            let released = one.release_phase.as_ref().is_none_or(ReleasePhase::has_succeeded);
+            prop_assert!(released || new == 0, "{new} new before the release phase succeeded");
             let most = instances as usize + max_in_flight as usize + beside;
             prop_assert!(new + old <= most, "{new} new and {old} old");
         }
