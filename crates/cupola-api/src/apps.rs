@@ -47,7 +47,6 @@ pub(crate) fn routes() -> Router<Api> {
             "/v3/apps/{guid}/relationships/current_droplet",
             get(current_droplet).patch(set_current_droplet),
         )
-        .route("/v3/apps/{guid}/sidecars", get(nothing_of_app))
         .merge(environment::routes())
         .merge(features::routes())
 }
@@ -234,17 +233,6 @@ fn current(api: &Api, app: AppId, droplet: String) -> LinkedToOne {
             ("related", format!("/v3/apps/{app}/droplets/current")),
         ]),
     }
-}
-
-/// Things that this platform does not have yet, so that an app has none.
-async fn nothing_of_app(
-    State(api): State<Api>,
-    Authenticated(caller): Authenticated,
-    Id(id): Id<AppId>,
-    query: ListQuery,
-) -> Result<Response, ApiFailure> {
-    api.control.app(&caller, id).await?;
-    query.empty(&api)
 }
 
 /// The space that a body names.

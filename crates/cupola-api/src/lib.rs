@@ -35,6 +35,7 @@ mod routes;
 mod serve;
 mod service_credential_bindings;
 mod service_instances;
+mod sidecars;
 mod spaces;
 mod stacks;
 mod tasks;
@@ -73,6 +74,7 @@ pub fn router(control: Control) -> Router {
         .merge(organizations::routes())
         .merge(users::routes())
         .merge(stacks::routes())
+        .merge(sidecars::routes())
         .merge(spaces::routes())
         .merge(roles::routes())
         .merge(quotas::routes())

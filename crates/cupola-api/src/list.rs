@@ -3,10 +3,8 @@
 pub(crate) mod labels;
 
 use axum::{
-    Json,
     extract::FromRequestParts,
     http::{Uri, request::Parts},
-    response::{IntoResponse, Response},
 };
 use cupola_control::{ControlError, ListRequest, Owners, order_by};
 use cupola_ports::store::{Condition, Direction, Page, Value};
@@ -97,14 +95,6 @@ impl ListQuery {
     /// Matches nothing, for a filter whose values no row can have.
     pub(crate) fn nothing(self, column: &'static str) -> Self {
         self.and(Condition::In(column, Vec::new()))
-    }
-
-    /// A list of something that there is none of.
-    pub(crate) fn empty(self, api: &Api) -> Result<Response, ApiFailure> {
-        let default = ("created_at", Direction::Ascending);
-        let (_, presenter) = self.ignore_rest().finish(&["created_at"], default)?;
-        let page = Page { items: Vec::<()>::new(), total: 0 };
-        Ok(Json(presenter.present(api, page, |()| serde_json::Value::Null)).into_response())
     }
 
     /// Forgets the parameters that are left: a list that is always empty accepts every filter.

@@ -41,7 +41,6 @@ pub(crate) fn routes() -> Router<Api> {
         .route("/v3/processes/{guid}/instances/{index}", delete(restart_instance))
         .route(&format!("{of_app}/instances/{{index}}"), delete(restart_instance))
         .route("/v3/processes/{guid}/process_instances", get(stats::instances))
-        .route("/v3/processes/{guid}/sidecars", get(no_sidecars))
 }
 
 /// The process that a path names: by its id, or by its app and type.
@@ -166,17 +165,6 @@ async fn restart_instance(
     let index = path.into_iter().find(|(name, _)| name == "index").map(|(_, index)| index);
     api.control.restart_instance(&caller, process, &index.unwrap_or_default()).await?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-/// There are none yet.
-async fn no_sidecars(
-    State(api): State<Api>,
-    Authenticated(caller): Authenticated,
-    Named(process): Named,
-    query: ListQuery,
-) -> Result<Response, ApiFailure> {
-    api.control.process(&caller, process).await?;
-    query.empty(&api)
 }
 
 fn check(patch: Option<HealthCheckPatch>, what: &str) -> Result<CheckChange, ControlError> {

@@ -26,6 +26,7 @@ use cupola_domain::{
     revisions::Revision,
     routes::Destination,
     services::{ServiceBinding, ServiceDelivery},
+    sidecars::Sidecar,
     spaces::Space,
     tasks::Task,
 };
@@ -330,6 +331,7 @@ pub(crate) async fn delete_app_rows(tx: &mut dyn WriteTx, id: AppId) -> Result<(
         <Exit as store::Noun>::TABLE,
         <Task as store::Noun>::TABLE,
         <ServiceBinding as store::Noun>::TABLE,
+        <Sidecar as store::Noun>::TABLE,
     ] {
         tx.delete_rows(table, &of_app).await?;
     }

@@ -21,7 +21,7 @@ use serde_json::json;
 
 use crate::{
     Control, ControlError, ListRequest, Owners, apps::PlacedApp, caller::Caller,
-    orgs::MetadataChange, processes::Scale, revisions::Origin,
+    orgs::MetadataChange, processes::Scale, revisions::Origin, sidecars::specs,
 };
 
 /// What a client says of a new deployment.
@@ -167,7 +167,8 @@ impl Control {
         }
         let query = Query::by("app_id", app.id.to_string());
         let processes = store::list::<Process>(tx, &query).await?.items;
-        let Some(release) = Release::of(app, &processes) else { return Ok(()) };
+        let sidecars = specs(tx, app.id).await?;
+        let Some(release) = Release::of(app, &processes, sidecars) else { return Ok(()) };
         let created_at = self.ports.clock.now();
         let (id, app_id) = (app.generation, app.id);
         // There were no bindings then.
@@ -187,6 +188,7 @@ impl Control {
             droplet: placed.app.current_droplet,
             environment: placed.app.environment.clone(),
             commands: processes.into_iter().map(|one| (one.kind, one.command)).collect(),
+            sidecars: specs(tx, placed.app.id).await?,
         })
     }
 
@@ -224,6 +226,7 @@ impl Control {
         self.add_missing_processes(tx, caller, placed, &droplet).await?;
         if let Some(revision) = &revision {
             placed.app.environment.clone_from(&revision.release.environment);
+            self.set_sidecars(tx, placed.app.id, &revision.release.sidecars).await?;
             let query = Query::by("app_id", placed.app.id.to_string());
             for mut process in store::list::<Process>(tx, &query).await?.items {
                 if let Some(released) = revision.release.processes.get(&process.kind) {

@@ -20,11 +20,12 @@ use cupola_domain::{
     processes::{APP_PORT, Check, HealthCheck, Process},
     routes::{Destination, Route},
     services::Materialized,
+    sidecars::{SidecarSpec, of_process},
     spaces::Space,
     tasks::Task,
 };
 use cupola_ports::{
-    cells::{DesiredInstance, Work},
+    cells::{DesiredInstance, DesiredSidecar, Work},
     stager::StagingRequest,
     store::{self, Condition, Direction, Query, ReadTx},
 };
@@ -63,6 +64,7 @@ pub(crate) fn desired_instance(
 ) -> Option<DesiredInstance> {
     let command = command(process, droplet)?;
     Some(DesiredInstance {
+        sidecars: Vec::new(),
         id: instance.id,
         app_id: process.app_id,
         process_id: process.id,
@@ -80,6 +82,15 @@ pub(crate) fn desired_instance(
         readiness_check: process.readiness_check.clone(),
         files: place.services.files.clone(),
     })
+}
+
+/// What runs beside the instances of a process, started as the app is.
+fn desired_sidecars(all: &[SidecarSpec], kind: &str) -> Vec<DesiredSidecar> {
+    let desired = |one: &SidecarSpec| DesiredSidecar {
+        name: one.name.clone(),
+        argv: launch_argv(&one.command),
+    };
+    of_process(all, kind).map(desired).collect()
 }
 
 /// The environment of a running instance, later ones winning: the host's proxies and certificates,
@@ -195,8 +206,10 @@ pub(crate) async fn read_desired_instance(
     };
     let Some(mut rows) = PlaceRows::read(&mut *tx, process.app_id).await? else { return Ok(None) };
     let mut sealed = None;
+    let mut sidecars = Vec::new();
     // None: the instance was started before generations were written down.
     if let Some(generation) = store::get::<Generation>(&mut *tx, instance.generation).await? {
+        sidecars = desired_sidecars(&generation.release.sidecars, &process.kind);
         generation.release.restore(&mut rows.app, &mut process);
         rows.app.generation = generation.id;
         sealed = generation.services;
@@ -209,7 +222,8 @@ pub(crate) async fn read_desired_instance(
     let Some(droplet) = store::get::<Droplet>(&mut *tx, droplet_id).await? else {
         return Ok(None);
     };
-    Ok(desired_instance(rows.place(), &process, &droplet, instance, control.settings()))
+    let desired = desired_instance(rows.place(), &process, &droplet, instance, control.settings());
+    Ok(desired.map(|desired| DesiredInstance { sidecars, ..desired }))
 }
 
 /// Reads what a task needs to be run. None: its app or its droplet is gone, or its services cannot

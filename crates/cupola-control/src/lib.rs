@@ -35,6 +35,7 @@ pub mod revisions;
 pub mod roles;
 pub mod routes;
 pub mod services;
+pub mod sidecars;
 pub mod spaces;
 pub mod tasks;
 pub mod usage;

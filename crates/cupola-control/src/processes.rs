@@ -24,6 +24,7 @@ use crate::{
     launch_spec,
     orgs::MetadataChange,
     scope::Owners,
+    sidecars::require_room,
 };
 
 /// How a client names a process.
@@ -218,6 +219,7 @@ impl Control {
             return Ok(());
         }
         let before = std::mem::replace(process, scaled);
+        require_room(tx, process).await?;
         process.updated_at = self.ports.clock.now();
         store::update(tx, process).await?;
         let request = json!({

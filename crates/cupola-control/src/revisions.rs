@@ -23,6 +23,7 @@ use crate::{
     caller::Caller,
     orgs::MetadataChange,
     services::SnapshotOf,
+    sidecars::specs,
 };
 
 /// A revision with what is needed to show it.
@@ -169,7 +170,8 @@ impl Control {
         let app = &placed.app;
         let query = Query::by("app_id", app.id.to_string());
         let processes = store::list::<Process>(tx, &query).await?.items;
-        let release = Release::of(app, &processes).ok_or_else(|| {
+        let sidecars = specs(tx, app.id).await?;
+        let release = Release::of(app, &processes, sidecars).ok_or_else(|| {
             ControlError::unprocessable("Assign a droplet before starting this app.")
         })?;
         let Some(droplet) = store::get::<Droplet>(tx, release.droplet).await? else {

@@ -12,6 +12,7 @@ use crate::{
     orgs::Metadata,
     processes::{InstanceLimits, Process},
     release_phase::ReleasePhase,
+    sidecars::SidecarSpec,
     time::Timestamp,
     traffic::{Cost, CostPhase},
 };
@@ -118,6 +119,8 @@ pub struct Before {
     pub environment: BTreeMap<String, String>,
     /// The users' own commands by process type.
     pub commands: BTreeMap<String, Option<String>>,
+    #[serde(default)]
+    pub sidecars: Vec<SidecarSpec>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     ids::{AppId, DropletId, PackageId},
     orgs::Metadata,
+    sidecars::SidecarSpec,
     time::Timestamp,
 };
 
@@ -126,6 +127,9 @@ pub struct DropletContents {
     pub layers: Vec<LayerDigest>,
     /// Start command by process type.
     pub process_types: BTreeMap<String, String>,
+    /// Those that its buildpacks name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sidecars: Vec<SidecarSpec>,
     pub buildpacks: Vec<UsedBuildpack>,
     pub stack: String,
     /// Release and package list of the stack it was staged on, hashed.
@@ -139,6 +143,7 @@ impl DropletContents {
             version: DropletVersion::CURRENT,
             layers: Vec::new(),
             process_types: BTreeMap::new(),
+            sidecars: Vec::new(),
             buildpacks: Vec::new(),
             stack,
             stack_digest: String::new(),

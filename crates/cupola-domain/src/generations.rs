@@ -12,6 +12,7 @@ use crate::{
     ids::{AppId, DropletId, GenerationId, RevisionId},
     processes::{HealthCheck, InstanceLimits, Process},
     sealed::Sealed,
+    sidecars::SidecarSpec,
     time::Timestamp,
 };
 
@@ -22,6 +23,9 @@ pub struct Release {
     pub environment: BTreeMap<String, String>,
     /// By process type.
     pub processes: BTreeMap<String, ReleasedProcess>,
+    /// By name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sidecars: Vec<SidecarSpec>,
 }
 
 /// What a start takes from one process.
@@ -63,7 +67,11 @@ impl Share {
 
 impl Release {
     /// As the app is set now. None while it has no droplet.
-    pub fn of<'a>(app: &App, processes: impl IntoIterator<Item = &'a Process>) -> Option<Self> {
+    pub fn of<'a>(
+        app: &App,
+        processes: impl IntoIterator<Item = &'a Process>,
+        sidecars: Vec<SidecarSpec>,
+    ) -> Option<Self> {
         let released = |process: &Process| ReleasedProcess {
             command: process.command.clone(),
             limits: process.limits,
@@ -75,6 +83,7 @@ impl Release {
             droplet: app.current_droplet?,
             environment: app.environment.clone(),
             processes: processes.map(|one| (one.kind.clone(), released(one))).collect(),
+            sidecars,
         })
     }
 

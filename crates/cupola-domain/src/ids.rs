@@ -56,7 +56,7 @@ typed_ids! {
     AppId ProcessId PackageId BuildId DropletId BuildpackId
     DomainId RouteId DestinationId
     JobId EventId
-    DeploymentId RevisionId TaskId
+    DeploymentId RevisionId TaskId SidecarId
     ServiceInstanceId ServiceBindingId
     /// One run of one process index. A restarted instance gets a new id.
     InstanceId

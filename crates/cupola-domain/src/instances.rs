@@ -15,6 +15,14 @@ use crate::{
 pub enum ExitCause {
     /// It ended by itself.
     Exited { code: i32 },
+    /// One of its sidecars ended by itself, with a code or by a signal, and it with that.
+    SidecarEnded {
+        sidecar: String,
+        #[serde(default)]
+        code: Option<i32>,
+        #[serde(default)]
+        signal: Option<i32>,
+    },
     /// It was ended by a signal that the platform did not send.
     Signaled { signal: i32 },
     /// The kernel ended it because it used more than its memory limit.
@@ -113,6 +121,13 @@ impl fmt::Display for ExitCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Exited { code } => write!(f, "Exited with status {code}"),
+            Self::SidecarEnded { sidecar, code: Some(code), .. } => {
+                write!(f, "Its sidecar `{sidecar}` exited with status {code}")
+            }
+            Self::SidecarEnded { sidecar, signal: Some(signal), .. } => {
+                write!(f, "Its sidecar `{sidecar}` was ended by signal {signal}")
+            }
+            Self::SidecarEnded { sidecar, .. } => write!(f, "Its sidecar `{sidecar}` ended"),
             Self::Signaled { signal } => write!(f, "Ended by signal {signal}"),
             Self::OutOfMemory { limit_mib } => {
                 write!(f, "Exited with status 137 (out of memory: more than its {limit_mib} MiB)")

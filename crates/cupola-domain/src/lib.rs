@@ -31,6 +31,7 @@ pub mod route_table;
 pub mod routes;
 pub mod sealed;
 pub mod services;
+pub mod sidecars;
 pub mod spaces;
 pub mod tasks;
 pub mod time;

@@ -111,6 +111,7 @@ mod tests {
             droplet: DropletId::random(),
             environment: BTreeMap::from([("A".to_owned(), "1".to_owned())]),
             processes: BTreeMap::new(),
+            sidecars: Vec::new(),
         }
     }
 

@@ -37,6 +37,9 @@ pub fn differences(old: &Release, new: &Release) -> Vec<String> {
     if old.environment != new.environment {
         reasons.push("New environment variables deployed.".to_owned());
     }
+    if old.sidecars != new.sidecars {
+        reasons.push("Sidecars updated.".to_owned());
+    }
     let (old, new) = (commands(old), commands(new));
     for (kind, command) in &new {
         reasons.extend(match (old.get(kind), command) {
@@ -72,6 +75,7 @@ mod tests {
         generations::ReleasedProcess,
         ids::DropletId,
         processes::{Check, HealthCheck, InstanceLimits},
+        sidecars::{SidecarOrigin, SidecarSpec},
     };
 
     fn released(command: Option<&str>) -> ReleasedProcess {
@@ -91,6 +95,7 @@ mod tests {
                 .map(|(kind, command)| (kind.to_owned(), released(command)))
                 .into_iter()
                 .collect(),
+            sidecars: Vec::new(),
         }
     }
 
@@ -111,6 +116,13 @@ mod tests {
             release([("web", Some("c")), ("worker", None), ("clock", Some("d")), ("new", None)]);
         new.droplet = DropletId::random();
         new.environment.insert("A".to_owned(), "1".to_owned());
+        new.sidecars.push(SidecarSpec {
+            name: "tail".to_owned(),
+            command: "tail -f".to_owned(),
+            process_types: vec!["web".to_owned()],
+            memory_mib: None,
+            origin: SidecarOrigin::User,
+        });
 
         let told = differences(&old, &new);
 
@@ -124,6 +136,7 @@ mod tests {
                 "New environment variables deployed.",
                 "New process type 'new' added.",
                 "Process type 'old' removed.",
+                "Sidecars updated.",
             ]
         );
     }

@@ -37,6 +37,9 @@ pub struct DesiredInstance {
     pub stack: String,
     /// Program and arguments, run by the init as user `vcap`.
     pub argv: Vec<String>,
+    /// What runs beside it in the same container. The instance ends when any of them does.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sidecars: Vec<DesiredSidecar>,
     /// The whole environment except what only the cell knows (`CF_INSTANCE_IP`, ...).
     pub environment: Vec<(String, String)>,
     pub working_directory: String,
@@ -47,6 +50,14 @@ pub struct DesiredInstance {
     /// Found below `ServiceFile::ROOT`, by `vcap` alone and for reading only.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<ServiceFile>,
+}
+
+/// A further program of an instance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DesiredSidecar {
+    /// Unique within the instance.
+    pub name: String,
+    pub argv: Vec<String>,
 }
 
 /// What an instance is for. An instance that an older build wrote down is of a process.

@@ -20,6 +20,7 @@ use cupola_domain::{
     routes::{Destination, Route},
     sealed::Sealed,
     services::{ServiceBinding, ServiceInstance},
+    sidecars::Sidecar,
     spaces::Space,
     tasks::Task,
     time::Timestamp,
@@ -54,6 +55,7 @@ pub const TABLES: &[&Table] = &[
     Task::TABLE,
     ServiceInstance::TABLE,
     ServiceBinding::TABLE,
+    Sidecar::TABLE,
 ];
 
 const fn text(name: &'static str) -> Column {
@@ -227,6 +229,10 @@ columns [text("app_id"), text("state"), integer("is_cost_due")], unique &[],
 noun!(Revision, "revisions",
     columns [text("app_id"), integer("version")], unique &[&["app_id", "version"]],
     |revision| [id(revision.app_id), i64::from(revision.version).into()]);
+
+noun!(Sidecar, "sidecars",
+    columns [text("app_id"), text("name")], unique &[&["app_id", "name"]],
+    |sidecar| [id(sidecar.app_id), sidecar.spec.name.clone().into()]);
 
 noun!(Task, "tasks",
 columns [

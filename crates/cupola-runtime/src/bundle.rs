@@ -8,7 +8,7 @@ use std::path::Path;
 use oci_spec::runtime::Spec;
 use serde_json::{Value, json};
 
-use crate::{cgroups::CgroupLayout, error::RuntimeError};
+use crate::{cgroups::CgroupLayout, error::RuntimeError, init::BESIDE};
 
 /// Where the init, which is this very binary, is in every container.
 pub const SELF_IN_CONTAINER: &str = "/.cupola/init";
@@ -22,6 +22,7 @@ const SECCOMP: &str = include_str!("seccomp-x86_64.json");
 pub(crate) struct Bundle<'a> {
     pub(crate) hostname: &'a str,
     pub(crate) argv: &'a [String],
+    pub(crate) sidecars: Vec<&'a [String]>,
     pub(crate) environment: &'a [(String, String)],
     pub(crate) working_directory: &'a str,
     pub(crate) memory_mib: u32,
@@ -53,10 +54,7 @@ impl Bundle<'_> {
 
     fn to_value(&self) -> Result<Value, serde_json::Error> {
         let memory = u64::from(self.memory_mib) << 20;
-        let args: Vec<&str> = [SELF_IN_CONTAINER, "init", "--"]
-            .into_iter()
-            .chain(self.argv.iter().map(String::as_str))
-            .collect();
+        let args = self.args();
         let env: Vec<String> =
             self.environment.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let files = clamp_to_hard_limit(self.open_files_max);
@@ -113,6 +111,18 @@ impl Bundle<'_> {
                 "seccomp": serde_json::from_str::<Value>(SECCOMP)?,
             },
         }))
+    }
+
+    /// The init's arguments: each sidecar with the number of its words, then the program itself.
+    fn args(&self) -> Vec<String> {
+        let mut args = vec![SELF_IN_CONTAINER.to_owned(), "init".to_owned()];
+        for sidecar in &self.sidecars {
+            args.extend([BESIDE.to_owned(), sidecar.len().to_string()]);
+            args.extend(sidecar.iter().cloned());
+        }
+        args.push("--".to_owned());
+        args.extend(self.argv.iter().cloned());
+        args
     }
 
     fn mappings(&self) -> (Value, Value) {
@@ -197,6 +207,7 @@ mod tests {
         Bundle {
             hostname: "one",
             argv: &[],
+            sidecars: Vec::new(),
             environment: &[],
             working_directory: "/home/vcap/app",
             memory_mib: 64,
@@ -233,5 +244,16 @@ mod tests {
         assert_eq!(cpu_shares_by_memory(16), 16);
         assert_eq!(cpu_shares_by_memory(1024), 128);
         assert_eq!(cpu_shares_by_memory(100_000), 1024);
+    }
+
+    #[test]
+    fn sidecars_come_before_the_program_with_their_number_of_words() {
+        let (app, tail) = (["/bin/app".to_owned()], ["tail".to_owned(), "--".to_owned()]);
+
+        let alone = Bundle { argv: &app, ..bundle() }.args();
+        let beside = Bundle { argv: &app, sidecars: vec![&tail], ..bundle() }.args();
+
+        assert_eq!(alone[1..], ["init", "--", "/bin/app"]);
+        assert_eq!(beside[1..], ["init", "--beside", "2", "tail", "--", "--", "/bin/app"]);
     }
 }

@@ -8,6 +8,7 @@ use std::{
 };
 
 use cupola_domain::{droplets::LayerDigest, services::ServiceFile};
+use cupola_ports::cells::DesiredSidecar;
 use cupola_ports::sandbox::Bind;
 
 use crate::{
@@ -32,6 +33,7 @@ pub(crate) struct ContainerSpec<'a> {
     pub(crate) layers: &'a [LayerDigest],
     pub(crate) stack: &'a str,
     pub(crate) argv: &'a [String],
+    pub(crate) sidecars: &'a [DesiredSidecar],
     pub(crate) environment: Vec<(String, String)>,
     pub(crate) working_directory: &'a str,
     pub(crate) binds: &'a [Bind],
@@ -126,6 +128,7 @@ impl Inner {
             binds,
             log_rate_bytes_per_s: spec.log_rate_bytes_per_s,
             spool_bytes_max: SPOOL_BYTES_MAX,
+            sidecars: u16::try_from(spec.sidecars.len()).unwrap_or(u16::MAX),
         };
         records::write(&folder.join(names::LAUNCH), &launch)
     }
@@ -146,6 +149,7 @@ impl Inner {
         let bundle = Bundle {
             hostname: spec.id,
             argv: spec.argv,
+            sidecars: spec.sidecars.iter().map(|one| one.argv.as_slice()).collect(),
             environment: &environment,
             working_directory: spec.working_directory,
             memory_mib: spec.memory_mib,

@@ -1,7 +1,11 @@
 //! Process 1 of every container: starts the app, forwards signals, reaps, records the end.
 //!
 //! The record (`exit.raw`, descriptor 3) is what lets the exit status of an app outlive its shim:
-//! a line `ready` once signals are taken care of, then `exit N` or `signal N`.
+//! a line `ready` once signals are taken care of, then `exit N` or `signal N` of what ended first,
+//! after a line `sidecar N` if that was not the app itself.
+//!
+//! Sidecars are programs beside the app, as many as it likes. When one of them or the app ends, the
+//! others are told to, as Diego does; they have as long as an instance has that is stopped.
 //! Invariant: works in any root file system, also in one without a C library, and the app cannot
 //! reach it.
 #![expect(unsafe_code, reason = "fork, exec and signal masks; each block says why it is sound")]
@@ -14,37 +18,76 @@ use std::{
     ptr,
 };
 
+use crate::sys::FIRST_OF_SIDECARS;
+
 /// The descriptor on which the shim hands over `exit.raw`.
 const RECORD: libc::c_int = 3;
+/// Says that a sidecar follows: the number of its words, then these.
+pub(crate) const BESIDE: &str = "--beside";
+/// How long the others have when one has ended, in seconds.
+const GRACE_S: libc::c_uint = 10;
 
-/// Runs `[--] PROGRAM ARGUMENTS` and never returns.
+/// Runs `[--beside COUNT WORD...]... [--] PROGRAM ARGUMENTS` and never returns.
 pub fn init_main(args: Vec<OsString>) -> ! {
-    let argv = to_c_strings(args);
-    let pointers: Vec<*const libc::c_char> =
-        argv.iter().map(|a| a.as_ptr()).chain([ptr::null()]).collect();
+    let (sidecars, app) = programs(to_c_strings(args));
     let all_signals = block_all_signals();
+    let pipes = sidecars.len() * 2;
     // SAFETY: plain system calls on values of this process.
     unsafe {
         libc::prctl(libc::PR_SET_DUMPABLE, 0);
-        libc::fcntl(RECORD, libc::F_SETFD, libc::FD_CLOEXEC);
+        for descriptor in (RECORD..).take(1 + pipes) {
+            libc::fcntl(descriptor, libc::F_SETFD, libc::FD_CLOEXEC);
+        }
     }
-    // SAFETY: this process has one thread, so the child may do whatever the parent may.
-    let child = unsafe { libc::fork() };
-    match child {
-        0 => become_app(&pointers),
-        -1 => finish("exit 126\n", 126),
-        child => watch(child, &all_signals),
+    let mut children = Vec::with_capacity(1 + sidecars.len());
+    children.push(start(&app, None));
+    for (number, sidecar) in sidecars.iter().enumerate() {
+        children.push(start(sidecar, Some(number)));
     }
+    watch(children, pipes, &all_signals)
 }
 
-/// Arguments without a leading `--`. One with a zero byte cannot come from an exec.
+/// Arguments as an exec wants them. One with a zero byte cannot come from an exec.
 fn to_c_strings(args: Vec<OsString>) -> Vec<CString> {
-    let mut args: Vec<CString> =
-        args.into_iter().filter_map(|arg| CString::new(arg.into_vec()).ok()).collect();
-    if args.first().is_some_and(|first| first.as_bytes() == b"--") {
-        args.remove(0);
+    args.into_iter().filter_map(|arg| CString::new(arg.into_vec()).ok()).collect()
+}
+
+/// The sidecars, and the app.
+fn programs(mut words: Vec<CString>) -> (Vec<Vec<CString>>, Vec<CString>) {
+    let mut sidecars = Vec::new();
+    while words.first().is_some_and(|first| first.as_bytes() == BESIDE.as_bytes()) {
+        let count = words.get(1).and_then(|count| count.to_str().ok()?.parse::<usize>().ok());
+        let from = 2.min(words.len());
+        let until = from.saturating_add(count.unwrap_or_default()).min(words.len());
+        sidecars.push(words[from..until].to_vec());
+        words.drain(..until);
     }
-    args
+    if words.first().is_some_and(|first| first.as_bytes() == b"--") {
+        words.remove(0);
+    }
+    (sidecars, words)
+}
+
+/// Starts the app, or the sidecar of this number with its own pipes.
+fn start(argv: &[CString], sidecar: Option<usize>) -> libc::pid_t {
+    let pointers: Vec<*const libc::c_char> =
+        argv.iter().map(|a| a.as_ptr()).chain([ptr::null()]).collect();
+    // SAFETY: this process has one thread, so the child may do whatever the parent may.
+    match unsafe { libc::fork() } {
+        0 => {
+            if let Some(output) = sidecar.and_then(|number| i32::try_from(number * 2).ok()) {
+                // SAFETY: the shim has placed two descriptors for each sidecar there.
+                unsafe {
+                    libc::dup2(FIRST_OF_SIDECARS + output, 1);
+                    libc::dup2(FIRST_OF_SIDECARS + output + 1, 2);
+                }
+            }
+            become_app(&pointers)
+        }
+        // What was started already ends with this process.
+        -1 => finish("exit 126\n", 126),
+        child => child,
+    }
 }
 
 fn block_all_signals() -> libc::sigset_t {
@@ -76,47 +119,88 @@ fn become_app(argv: &[*const libc::c_char]) -> ! {
     }
 }
 
-/// The parent: forwards every signal to the app and reaps until the app has ended.
-fn watch(child: libc::pid_t, signals: &libc::sigset_t) -> ! {
-    for descriptor in 0..3 {
+/// The parent: forwards every signal to the app and its sidecars and reaps until they have ended.
+fn watch(children: Vec<libc::pid_t>, pipes: usize, signals: &libc::sigset_t) -> ! {
+    for descriptor in (0..3).chain((FIRST_OF_SIDECARS..).take(pipes)) {
         // SAFETY: nothing in this process uses its standard streams from here on.
         unsafe { libc::close(descriptor) };
     }
     write_all(RECORD, b"ready\n");
+    let mut family = Family { running: children.clone(), children, told_to_end: false, code: None };
     loop {
         let mut info = MaybeUninit::<libc::siginfo_t>::uninit();
         // SAFETY: both pointers are valid; the signals are blocked, as sigwaitinfo wants.
         let signal = unsafe { libc::sigwaitinfo(signals, info.as_mut_ptr()) };
-        match signal {
-            libc::SIGCHLD => reap(child),
-            signal if signal > 0 => {
-                // SAFETY: sends a signal to a child that has not been reaped.
-                unsafe { libc::kill(child, signal) };
-            }
+        match (signal, family.code) {
+            (libc::SIGCHLD, _) => family.reap(),
+            // The time of those that are left is up: they end with this process.
+            (libc::SIGALRM, Some(code)) => finish("", code),
+            (signal, _) if signal > 0 => family.signal(signal),
             _ => {}
         }
     }
 }
 
-/// Takes every ended child; ends the container when the app is among them.
-fn reap(child: libc::pid_t) {
-    loop {
-        let mut status = 0;
-        // SAFETY: the status is a valid place to write to.
-        let pid = unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) };
-        if pid <= 0 {
-            return;
+/// The app, which is the first, and its sidecars.
+struct Family {
+    children: Vec<libc::pid_t>,
+    /// Those that have not been reaped.
+    running: Vec<libc::pid_t>,
+    told_to_end: bool,
+    /// How the first that ended did.
+    code: Option<libc::c_int>,
+}
+
+impl Family {
+    fn signal(&mut self, signal: libc::c_int) {
+        self.told_to_end |= signal == libc::SIGTERM;
+        for child in &self.running {
+            // SAFETY: sends a signal to a child that has not been reaped.
+            unsafe { libc::kill(*child, signal) };
         }
-        if pid != child {
-            continue;
-        }
-        if libc::WIFEXITED(status) {
-            let code = libc::WEXITSTATUS(status);
-            finish(&format!("exit {code}\n"), code);
-        }
-        let signal = libc::WTERMSIG(status);
-        finish(&format!("signal {signal}\n"), 128 + signal);
     }
+
+    /// Takes every ended child; ends the container when the last of the family is among them.
+    fn reap(&mut self) {
+        loop {
+            let mut status = 0;
+            // SAFETY: the status is a valid place to write to.
+            let pid = unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) };
+            if pid <= 0 {
+                return;
+            }
+            let Some(number) = self.children.iter().position(|child| *child == pid) else {
+                continue;
+            };
+            self.running.retain(|child| *child != pid);
+            let is_first = self.code.is_none();
+            let code = *self.code.get_or_insert_with(|| record(number, status));
+            if self.running.is_empty() {
+                finish("", code);
+            }
+            if !self.told_to_end {
+                self.signal(libc::SIGTERM);
+            }
+            if is_first {
+                // SAFETY: a plain system call; the signal that it brings is waited for.
+                unsafe { libc::alarm(GRACE_S) };
+            }
+        }
+    }
+}
+
+/// Writes down how the first that ended did. Returns what this process ends with.
+fn record(number: usize, status: libc::c_int) -> libc::c_int {
+    let (end, code) = if libc::WIFEXITED(status) {
+        let code = libc::WEXITSTATUS(status);
+        (format!("exit {code}\n"), code)
+    } else {
+        let signal = libc::WTERMSIG(status);
+        (format!("signal {signal}\n"), 128 + signal)
+    };
+    let whose = number.checked_sub(1).map_or_else(String::new, |n| format!("sidecar {n}\n"));
+    write_all(RECORD, format!("{whose}{end}").as_bytes());
+    code
 }
 
 fn finish(record: &str, code: libc::c_int) -> ! {
@@ -133,5 +217,25 @@ fn write_all(descriptor: libc::c_int, mut bytes: &[u8]) {
             Ok(written) if written > 0 => bytes = &bytes[written..],
             _ => return,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(text: &[&str]) -> Vec<CString> {
+        text.iter().map(|word| CString::new(*word).unwrap()).collect()
+    }
+
+    #[test]
+    fn words_are_those_of_the_app_unless_they_are_counted_as_a_sidecars() {
+        let alone = programs(words(&["--", "app", "--beside"]));
+        let beside =
+            programs(words(&["--beside", "2", "tail", "--", "--beside", "1", "log", "--", "app"]));
+
+        assert_eq!(alone, (vec![], words(&["app", "--beside"])));
+        let sidecars = vec![words(&["tail", "--"]), words(&["log"])];
+        assert_eq!(beside, (sidecars, words(&["app"])));
     }
 }

@@ -37,7 +37,14 @@ pub(crate) enum Event {
     /// The answer to `Attach` and `Status`.
     Status { version: u32, started: Started, ready: bool, ended: bool },
     /// A line of output.
-    Line { at: Timestamp, stderr: bool, message: Message },
+    Line {
+        at: Timestamp,
+        stderr: bool,
+        /// Whose it is, counted from 0. None: the instance's first program.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        sidecar: Option<u16>,
+        message: Message,
+    },
     /// Lines that were dropped.
     Lost { lines: u64, why: Loss },
     /// The container has ended, and all its output was sent.

@@ -49,6 +49,14 @@ pub(crate) struct Launch {
     pub log_rate_bytes_per_s: i64,
     /// How much output is kept while control is away or slow.
     pub spool_bytes_max: u64,
+    /// How many programs run beside the first: each has a pair of pipes of its own.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub sidecars: u16,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_none(count: &u16) -> bool {
+    *count == 0
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,6 +95,9 @@ pub(crate) struct Started {
 pub(crate) struct ExitRecord {
     pub version: u32,
     pub end: End,
+    /// The sidecar whose end that was, counted from 0. None: the instance's first program.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sidecar: Option<u16>,
     /// How many processes the kernel ended because of the memory limit.
     pub oom_kills: u64,
     /// It was told to end.
@@ -209,6 +220,9 @@ mod tests {
         reads_and_writes_back::<InstanceRecord>("instance");
         reads_and_writes_back::<Started>("started");
         reads_and_writes_back::<ExitRecord>("exit");
+        reads_and_writes_back::<Launch>("launch_with_sidecars");
+        reads_and_writes_back::<InstanceRecord>("instance_with_sidecars");
+        reads_and_writes_back::<ExitRecord>("exit_of_sidecar");
         reads_and_writes_back::<Description>("description");
         reads_and_writes_back::<LayerRecord>("layer");
         reads_and_writes_back::<LayerRecord>("unsynced_layer");

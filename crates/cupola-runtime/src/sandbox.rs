@@ -124,6 +124,7 @@ async fn start(
                 layers: &spec.layers,
                 stack: &spec.stack,
                 argv: &spec.argv,
+                sidecars: &[],
                 environment: spec.environment.clone(),
                 working_directory: &spec.working_directory,
                 binds: &spec.binds,

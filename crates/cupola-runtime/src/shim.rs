@@ -42,6 +42,11 @@ pub(crate) mod names {
     pub(crate) const RUNTIME_LOG: &str = "runc.log";
     pub(crate) const SHIM_LOG: &str = "shim.log";
     pub(crate) const CONFIG: &str = "config.json";
+
+    /// A sidecar's pipe has its number behind the name.
+    pub(crate) fn of_stream(base: &str, sidecar: Option<u16>) -> String {
+        sidecar.map_or_else(|| base.to_owned(), |number| format!("{base}.{number}"))
+    }
 }
 
 /// What a shim says on its standard output once it watches the container.
@@ -124,6 +129,7 @@ fn record_not_started(error: &RuntimeError) -> Result<(), RuntimeError> {
     let record = ExitRecord {
         version: records::VERSION,
         end: End::NotStarted { detail: chain(error) },
+        sidecar: None,
         oom_kills: 0,
         stop_asked: false,
         killed: false,

@@ -291,6 +291,36 @@ pub(crate) fn die_with_parent(command: &mut std::process::Command) {
     }
 }
 
+/// The first descriptor that the pipes of sidecars have in a container: behind its record.
+pub(crate) const FIRST_OF_SIDECARS: i32 = 4;
+
+/// Lets a program inherit these descriptors, numbered from `FIRST_OF_SIDECARS` on.
+pub(crate) fn hand_over(
+    command: &mut std::process::Command,
+    descriptors: Vec<OwnedFd>,
+) -> io::Result<()> {
+    use std::os::unix::process::CommandExt;
+    // Above every number that is given away, so that none is overwritten before it is copied.
+    let above = FIRST_OF_SIDECARS + i32::try_from(descriptors.len()).map_err(io::Error::other)?;
+    let copies: Vec<OwnedFd> = descriptors
+        .iter()
+        .map(|one| Ok(rustix::io::fcntl_dupfd_cloexec(one, above)?))
+        .collect::<io::Result<_>>()?;
+    // SAFETY: dup2 is async-signal-safe, and the copies are the closure's own. The numbers are taken by
+    // pipes and the lock of the shim, so that none is one that the standard library needs for the exec.
+    unsafe {
+        command.pre_exec(move || {
+            for (number, copy) in (FIRST_OF_SIDECARS..).zip(&copies) {
+                if libc::dup2(copy.as_raw_fd(), number) < 0 {
+                    return Err(io::Error::last_os_error());
+                }
+            }
+            Ok(())
+        });
+    }
+    Ok(())
+}
+
 /// Makes `file` the standard output and the standard error of this process.
 pub(crate) fn replace_output(file: &fs::File) {
     // SAFETY: both numbers are streams that the standard library never closes.

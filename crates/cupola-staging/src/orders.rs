@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use cupola_domain::droplets::UsedBuildpack;
+use cupola_domain::{droplets::UsedBuildpack, sidecars::SidecarSpec};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 pub(crate) const VERSION: u32 = 1;
@@ -146,6 +146,8 @@ impl BuildpackSource {
 pub(crate) enum BuildOutcome {
     Staged {
         process_types: BTreeMap<String, String>,
+        #[serde(default)]
+        sidecars: Vec<SidecarSpec>,
         buildpacks: Vec<UsedBuildpack>,
         has_deps: bool,
     },

@@ -64,6 +64,7 @@ const SQLITE: &[(i64, &str, &str)] = &[
     (3, "services", include_str!("../migrations/sqlite/0003_services.sql")),
     (7, "droplet states", include_str!("../migrations/sqlite/0007_droplet_states.sql")),
     (8, "cost", include_str!("../migrations/sqlite/0008_cost.sql")),
+    (9, "sidecars", include_str!("../migrations/sqlite/0009_sidecars.sql")),
 ];
 
 const POSTGRES: &[(i64, &str, &str)] = &[
@@ -72,6 +73,7 @@ const POSTGRES: &[(i64, &str, &str)] = &[
     (3, "services", include_str!("../migrations/postgres/0003_services.sql")),
     (7, "droplet states", include_str!("../migrations/postgres/0007_droplet_states.sql")),
     (8, "cost", include_str!("../migrations/postgres/0008_cost.sql")),
+    (9, "sidecars", include_str!("../migrations/postgres/0009_sidecars.sql")),
 ];
 
 pub(crate) fn sqlite() -> Migrator {

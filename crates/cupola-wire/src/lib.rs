@@ -25,6 +25,7 @@ pub mod revisions;
 pub mod roles;
 pub mod routes;
 pub mod services;
+pub mod sidecars;
 pub mod spaces;
 pub mod stacks;
 pub mod status;

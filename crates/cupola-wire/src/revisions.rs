@@ -16,7 +16,7 @@ pub struct Revision {
     pub droplet: Guid,
     /// By process type.
     pub processes: BTreeMap<String, RevisionProcess>,
-    pub sidecars: Vec<serde_json::Value>,
+    pub sidecars: Vec<RevisionSidecar>,
     pub description: String,
     /// Its droplet is still there.
     pub deployable: bool,
@@ -25,6 +25,15 @@ pub struct Revision {
     pub created_at: String,
     pub updated_at: String,
     pub links: Links,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RevisionSidecar {
+    pub name: String,
+    /// For those who may see it.
+    pub command: Option<String>,
+    pub process_types: Vec<String>,
+    pub memory_in_mb: Option<u32>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -27,6 +27,7 @@ mod roles;
 mod root;
 mod routes;
 mod services;
+mod sidecars;
 mod spaces;
 mod staging_queue;
 mod tasks;

@@ -68,6 +68,7 @@ impl Control {
         let query = Query::by("app_id", placed.app.id.to_string());
         let present = store::list::<Process>(tx, &query).await?.items;
         let now = self.ports.clock.now();
+        self.take_sidecars_of_droplet(tx, placed.app.id, droplet).await?;
         // The release phase is no process. It was one before the platform knew of it.
         for old in present.iter().filter(|process| process.kind == RELEASE) {
             store::delete::<Process>(tx, old.id).await?;

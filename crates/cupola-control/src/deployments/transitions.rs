@@ -14,7 +14,7 @@ use cupola_domain::{
 use cupola_ports::store::{self, Query, WriteTx};
 
 use super::{about, active};
-use crate::{Control, ControlError, apps::PlacedApp, caller::Caller};
+use crate::{Control, ControlError, apps::PlacedApp, caller::Caller, sidecars::specs};
 
 impl Control {
     pub(crate) fn enter(&self, deployment: &mut Deployment, state: DeploymentState) {
@@ -41,6 +41,9 @@ impl Control {
         if let Some(Generation { release, .. }) = generation {
             if app.environment == release.environment {
                 app.environment.clone_from(&deployment.before.environment);
+            }
+            if specs(tx, app.id).await? == release.sidecars {
+                self.set_sidecars(tx, app.id, &deployment.before.sidecars).await?;
             }
             let query = Query::by("app_id", app.id.to_string());
             for mut process in store::list::<Process>(tx, &query).await?.items {

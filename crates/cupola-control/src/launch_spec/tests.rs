@@ -179,6 +179,7 @@ impl Rows {
                 version: DropletVersion::CURRENT,
                 layers: Vec::new(),
                 process_types: BTreeMap::from([("web".to_owned(), "./server".to_owned())]),
+                sidecars: Vec::new(),
                 buildpacks: Vec::new(),
                 stack: "host".to_owned(),
                 stack_digest: String::new(),

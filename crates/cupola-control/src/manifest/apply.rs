@@ -57,6 +57,11 @@ impl Control {
         for process in &wanted.processes {
             self.apply_process(tx, caller, &placed, process).await?;
         }
+        for sidecar in &wanted.sidecars {
+            let name = sidecar.name.as_deref().unwrap_or_default();
+            let applied = self.apply_sidecar(tx, &placed, sidecar.clone()).await;
+            applied.map_err(|error| prefixed(&format!("For sidecar '{name}'"), error))?;
+        }
         self.apply_routes(tx, caller, &placed, wanted).await?;
         for service in &wanted.services {
             self.apply_service(tx, caller, &placed, service)

@@ -50,6 +50,7 @@ const COMPARED: &[&str] = &[
     "random-route",
     "routes",
     "services",
+    "sidecars",
     "stack",
 ];
 
@@ -231,7 +232,7 @@ fn normalize(map: &mut Map<String, Value>) {
                     *value = text(value).into();
                 }
             }
-            ("processes", Value::Array(processes)) => {
+            ("processes" | "sidecars", Value::Array(processes)) => {
                 for process in processes.iter_mut().filter_map(Value::as_object_mut) {
                     normalize(process);
                 }

@@ -8,12 +8,14 @@ use serde_json::{Map, Value};
 use super::{
     process::{self, ManifestProcess},
     route::ManifestRoute,
+    size,
     yaml::{self, to_text},
 };
 use crate::{
     ControlError,
     apps::{BUILDPACKS_MAX, EnvironmentChange, LifecycleChange, actions::AppFeature, check_names},
     orgs::MetadataChange,
+    sidecars::SidecarChange,
 };
 
 /// A whole manifest.
@@ -38,6 +40,7 @@ pub(super) struct ManifestApp {
     pub default_route: bool,
     pub processes: Vec<ManifestProcess>,
     pub services: Vec<ManifestService>,
+    pub sidecars: Vec<SidecarChange>,
 }
 
 /// A service instance that an app shall be bound to.
@@ -147,6 +150,7 @@ fn app(name: String, map: &Map<String, Value>) -> Result<ManifestApp, ControlErr
         default_route: boolean(map, "default-route", "Default-route")?,
         processes: processes(map)?,
         services: services(map)?,
+        sidecars: sidecars(map)?,
     };
     if app.random_route && app.default_route {
         let detail = "Random-route and default-route may not be used together";
@@ -167,10 +171,6 @@ fn refuse_what_is_missing(map: &Map<String, Value>) -> Result<(), ControlError> 
     };
     let missing = [
         ("docker", "Docker images cannot be run by this platform yet. Push the source instead."),
-        (
-            "sidecars",
-            "Sidecars cannot be run by this platform yet. Remove 'sidecars' from the manifest, or make them processes.",
-        ),
     ];
     match missing.iter().find(|(key, _)| is_there(key)) {
         Some((_, detail)) => Err(ControlError::unprocessable(*detail)),
@@ -378,6 +378,30 @@ fn boolean(map: &Map<String, Value>, key: &str, what: &str) -> Result<bool, Cont
 }
 
 /// The type of a process is part of names and addresses.
+/// Each as it would be made; what is missing is said when it is.
+fn sidecars(map: &Map<String, Value>) -> Result<Vec<SidecarChange>, ControlError> {
+    let items = match map.get("sidecars") {
+        None | Some(Value::Null) => return Ok(Vec::new()),
+        Some(Value::Array(items)) => items,
+        Some(_) => return Err(ControlError::unprocessable("Sidecars must be an array")),
+    };
+    at_most(items.len(), PROCESSES_MAX, "sidecars")?;
+    let text = |item: &Value, key: &str| Some(item.get(key).map(to_text).unwrap_or_default());
+    let sidecar = |item: &Value| {
+        let kinds = item.get("process_types").and_then(Value::as_array);
+        let kinds = kinds.map(|kinds| kinds.iter().map(to_text).collect());
+        let memory = item.get("memory").filter(|memory| !memory.is_null());
+        let memory = memory.map(|memory| size::bytes(&to_text(memory), "Memory")).transpose()?;
+        Ok(SidecarChange {
+            name: text(item, "name"),
+            command: text(item, "command"),
+            process_types: Some(kinds.unwrap_or_default()),
+            memory_mib: memory.map(|bytes| Some(bytes >> 20)),
+        })
+    };
+    items.iter().map(sidecar).collect()
+}
+
 fn check_kind(kind: &str) -> Result<(), ControlError> {
     if kind == RELEASE {
         let detail = "Process type \"release\" is the release phase: its command comes from the \

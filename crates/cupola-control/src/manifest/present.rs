@@ -9,6 +9,7 @@ use cupola_domain::{
     processes::{Check, HealthCheck, Process},
     routes::{Destination, Route},
     services::ServiceInstance,
+    sidecars::SidecarSpec,
 };
 use cupola_ports::store::{self, Query, ReadTx};
 use serde_yaml_ng::{Mapping, Value};
@@ -16,6 +17,7 @@ use serde_yaml_ng::{Mapping, Value};
 use super::size;
 use crate::{
     ControlError, apps::actions::AppFeature, launch_spec::route_address, services::bindings,
+    sidecars::specs,
 };
 
 /// The app of this name in a space, with its keys as the diff compares them.
@@ -70,6 +72,10 @@ pub(super) async fn of_app(
     if !metadata.is_empty() {
         put(&mut map, "metadata", metadata);
     }
+    let sidecars: Vec<Value> = specs(tx, app.id).await?.iter().map(sidecar).collect();
+    if !sidecars.is_empty() {
+        put(&mut map, "sidecars", sidecars);
+    }
     put(&mut map, "processes", processes(tx, app).await?);
     Ok(map)
 }
@@ -118,6 +124,17 @@ async fn processes(tx: &mut (impl ReadTx + ?Sized), app: &App) -> Result<Vec<Val
     let mut processes = store::list::<Process>(tx, &query).await?.items;
     processes.sort_by_key(|process| (process.kind != "web", process.kind.clone()));
     Ok(processes.iter().map(|one| Value::Mapping(process(one))).collect())
+}
+
+fn sidecar(sidecar: &SidecarSpec) -> Value {
+    let mut map = Mapping::new();
+    put(&mut map, "name", sidecar.name.as_str());
+    put(&mut map, "process_types", sidecar.process_types.clone());
+    put(&mut map, "command", sidecar.command.as_str());
+    if let Some(memory_mib) = sidecar.memory_mib {
+        put(&mut map, "memory", format!("{memory_mib}M"));
+    }
+    Value::Mapping(map)
 }
 
 fn process(process: &Process) -> Mapping {

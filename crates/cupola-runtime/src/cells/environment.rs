@@ -72,6 +72,7 @@ mod tests {
             layers: Vec::new(),
             stack: "host".to_owned(),
             argv: Vec::new(),
+            sidecars: Vec::new(),
             environment: vec![
                 ("PORT".to_owned(), "1".to_owned()),
                 (APPLICATION.to_owned(), r#"{"name":"a"}"#.to_owned()),

@@ -171,6 +171,7 @@ impl InstanceTask {
                     layers: &desired.layers,
                     stack: &desired.stack,
                     argv: &desired.argv,
+                    sidecars: &desired.sidecars,
                     environment: environment::of(desired, address),
                     working_directory: &desired.working_directory,
                     binds: &[],
@@ -268,8 +269,20 @@ impl InstanceTask {
     /// What the record of the shim means. `verdict` is why the cell itself ended it.
     fn report(&self, record: &ExitRecord, verdict: Option<ExitCause>) -> ExitReport {
         let was_asked = record.stop_asked || *self.is_forgotten.borrow();
+        let sidecar = record.sidecar.map(|number| self.name_of_sidecar(number));
         let cause = verdict.unwrap_or_else(|| match &record.end {
             _ if was_asked => ExitCause::Stopped,
+            _ if sidecar.is_some() && record.oom_kills == 0 => ExitCause::SidecarEnded {
+                sidecar: sidecar.unwrap_or_default(),
+                code: match record.end {
+                    End::Exited { code } => Some(code),
+                    _ => None,
+                },
+                signal: match record.end {
+                    End::Signaled { signal } => Some(signal),
+                    _ => None,
+                },
+            },
             End::Exited { code: 137 } | End::Signaled { signal: 9 } if record.oom_kills > 0 => {
                 ExitCause::OutOfMemory { limit_mib: self.desired.limits.memory_mib }
             }
@@ -296,6 +309,11 @@ impl InstanceTask {
             started_at: record.started_at,
             ended_at: record.ended_at,
         }
+    }
+
+    fn name_of_sidecar(&self, number: u16) -> String {
+        let sidecar = self.desired.sidecars.get(usize::from(number));
+        sidecar.map_or_else(|| number.to_string(), |sidecar| sidecar.name.clone())
     }
 
     /// Gives back what the instance held.

@@ -8,6 +8,12 @@ pub(super) fn of_end(report: &ExitReport) -> String {
     let killed = if report.killed { " (killed after the grace time)" } else { "" };
     let cause = match &report.cause {
         ExitCause::Exited { code } => format!("exited with code {code}"),
+        ExitCause::SidecarEnded { sidecar, code: Some(code), .. } => {
+            format!("ended because its sidecar `{sidecar}` exited with code {code}")
+        }
+        ExitCause::SidecarEnded { sidecar, .. } => {
+            format!("ended because its sidecar `{sidecar}` was ended")
+        }
         ExitCause::Signaled { signal } => format!("ended by signal {signal}"),
         ExitCause::OutOfMemory { limit_mib } => {
             format!("out of memory: it used more than its {limit_mib} MiB")

@@ -16,7 +16,7 @@ use rustix::{
     process::{Pid, PidfdFlags, pidfd_open},
 };
 
-use super::{names, rootfs};
+use super::{names, output::Stream, rootfs};
 use crate::{
     bundle::VCAP_UID,
     error::{Doing, RuntimeError},
@@ -29,12 +29,18 @@ pub(super) struct Container {
     pub(super) started: Started,
     /// None if the process is gone.
     pub(super) pidfd: Option<OwnedFd>,
-    pub(super) out: OwnedFd,
-    pub(super) err: OwnedFd,
-    /// The own ends for writing, so that the pipes never report their end.
-    pub(super) _writers: (File, File),
+    /// Its output, and that of its sidecars.
+    pub(super) pipes: Vec<Pipe>,
     /// Whether its init is a child of this process.
     pub(super) is_child: bool,
+}
+
+/// One stream of output.
+pub(super) struct Pipe {
+    pub(super) stream: Stream,
+    pub(super) reader: OwnedFd,
+    /// The own end for writing, so that the pipe never reports its end.
+    writer: File,
 }
 
 /// Opens the record of the init for appending, as descriptor 3.
@@ -51,20 +57,13 @@ pub(super) fn open_exit_raw() -> Result<OwnedFd, RuntimeError> {
 pub(super) fn start(launch: &Launch, record: OwnedFd) -> Result<Container, RuntimeError> {
     rootfs::prepare(launch)?;
     make_pipes(launch)?;
-    let (out, err, writers) = open_pipes()?;
-    run_runtime(launch, &writers)?;
+    let pipes = open_pipes(launch)?;
+    run_runtime(launch, &pipes)?;
     // The record is the init's from here on.
     drop(record);
     let started = find_started()?;
     records::write(Path::new(names::STARTED), &started)?;
-    Ok(Container {
-        started,
-        pidfd: open_process(&started),
-        out,
-        err,
-        _writers: writers,
-        is_child: true,
-    })
+    Ok(Container { started, pidfd: open_process(&started), pipes, is_child: true })
 }
 
 /// Takes over from a shim that died.
@@ -80,15 +79,8 @@ pub(super) fn adopt(launch: &Launch) -> Result<Container, RuntimeError> {
             started
         }
     };
-    let (out, err, writers) = open_pipes()?;
-    Ok(Container {
-        started,
-        pidfd: open_process(&started),
-        out,
-        err,
-        _writers: writers,
-        is_child: false,
-    })
+    let pipes = open_pipes(launch)?;
+    Ok(Container { started, pidfd: open_process(&started), pipes, is_child: false })
 }
 
 /// Whether the container's first process is there, as far as its records can be read.
@@ -142,8 +134,8 @@ pub(crate) fn start_ticks(pid: i32) -> Option<u64> {
 fn make_pipes(launch: &Launch) -> Result<(), RuntimeError> {
     // The app may open /dev/stdout again by its name, so the pipes are its own.
     let vcap = launch.uid_base + VCAP_UID;
-    for name in [names::OUT, names::ERR] {
-        let path = Path::new(name);
+    for (name, _) in streams(launch) {
+        let path = Path::new(&name);
         sys::make_fifo(path).doing(|| format!("make the pipe `{name}`"))?;
         std::os::unix::fs::chown(path, Some(vcap), Some(vcap))
             .doing(|| format!("hand over the pipe `{name}`"))?;
@@ -151,20 +143,32 @@ fn make_pipes(launch: &Launch) -> Result<(), RuntimeError> {
     Ok(())
 }
 
-fn open_pipes() -> Result<(OwnedFd, OwnedFd, (File, File)), RuntimeError> {
-    let reader = |name: &str| {
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        open(name, flags, Mode::empty()).doing(|| format!("read the pipe `{name}`"))
+/// The pipes of the container by name: output and errors of its first program, then of each sidecar.
+fn streams(launch: &Launch) -> Vec<(String, Stream)> {
+    let programs = [None].into_iter().chain((0..launch.sidecars).map(Some));
+    let of_program = |sidecar: Option<u16>| {
+        let name = |base: &str| names::of_stream(base, sidecar);
+        [
+            (name(names::OUT), Stream { sidecar, stderr: false }),
+            (name(names::ERR), Stream { sidecar, stderr: true }),
+        ]
     };
-    let writer = |name: &str| {
-        File::options()
+    programs.flat_map(of_program).collect()
+}
+
+fn open_pipes(launch: &Launch) -> Result<Vec<Pipe>, RuntimeError> {
+    let open_pipe = |(name, stream): (String, Stream)| {
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let reader =
+            open(&name, flags, Mode::empty()).doing(|| format!("read the pipe `{name}`"))?;
+        let writer = File::options()
             .read(true)
             .write(true)
-            .open(name)
-            .doing(|| format!("open the pipe `{name}`"))
+            .open(&name)
+            .doing(|| format!("open the pipe `{name}`"))?;
+        Ok(Pipe { stream, reader, writer })
     };
-    let writers = (writer(names::OUT)?, writer(names::ERR)?);
-    Ok((reader(names::OUT)?, reader(names::ERR)?, writers))
+    streams(launch).into_iter().map(open_pipe).collect()
 }
 
 fn runtime(launch: &Launch) -> Command {
@@ -178,19 +182,28 @@ fn runtime(launch: &Launch) -> Command {
     command
 }
 
-fn run_runtime(launch: &Launch, writers: &(File, File)) -> Result<(), RuntimeError> {
-    let clone = |file: &File| {
-        file.as_fd().try_clone_to_owned().doing(|| "hand over a pipe".to_owned()).map(Stdio::from)
+fn run_runtime(launch: &Launch, pipes: &[Pipe]) -> Result<(), RuntimeError> {
+    let clone = |pipe: &Pipe| {
+        pipe.writer.as_fd().try_clone_to_owned().doing(|| "hand over a pipe".to_owned())
     };
+    let [out, err, of_sidecars @ ..] = pipes else {
+        return Err(RuntimeError::NotStarted { detail: "it has no pipes".to_owned() });
+    };
+    // The record of the init, and the pipes of the sidecars behind it.
+    let preserved = (1 + of_sidecars.len()).to_string();
     let mut run = runtime(launch);
-    run.args(["run", "--detach", "--preserve-fds", "1", "--pid-file", names::PID])
+    run.args(["run", "--detach", "--preserve-fds", &preserved, "--pid-file", names::PID])
         .arg(&launch.id)
         .stdin(Stdio::null())
-        .stdout(clone(&writers.0)?)
-        .stderr(clone(&writers.1)?)
+        .stdout(clone(out)?)
+        .stderr(clone(err)?)
         .process_group(0);
     // Otherwise a container could appear that nobody waits for.
     sys::die_with_parent(&mut run);
+    if !of_sidecars.is_empty() {
+        let pipes = of_sidecars.iter().map(clone).collect::<Result<Vec<_>, _>>()?;
+        sys::hand_over(&mut run, pipes).doing(|| "hand over the pipes of sidecars".to_owned())?;
+    }
     let status = run.status().doing(|| format!("run `{}`", launch.runtime.display()))?;
     if status.success() {
         return Ok(());

@@ -187,9 +187,18 @@ impl OverRate {
     }
 }
 
+/// Which of the pipes a line came through.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Stream {
+    /// Counted from 0; none is the instance's first program.
+    pub(super) sidecar: Option<u16>,
+    pub(super) stderr: bool,
+}
+
 /// A line as an event.
-pub(super) fn line(at: Timestamp, stderr: bool, bytes: &[u8]) -> Event {
-    Event::Line { at, stderr, message: Message::of(bytes) }
+pub(super) fn line(at: Timestamp, stream: Stream, bytes: &[u8]) -> Event {
+    let Stream { sidecar, stderr } = stream;
+    Event::Line { at, stderr, sidecar, message: Message::of(bytes) }
 }
 
 #[cfg(test)]
@@ -259,7 +268,7 @@ mod tests {
         let at = Timestamp::from_micros(0);
 
         for number in 0..10 {
-            spool.push(&line(at, false, format!("{number}").as_bytes()), 0);
+            spool.push(&line(at, Stream::default(), format!("{number}").as_bytes()), 0);
         }
         spool.tell_dropped(0);
 

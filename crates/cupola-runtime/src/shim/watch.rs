@@ -45,7 +45,7 @@ pub(super) fn watch(launch: Launch, container: Container) -> Result<(), RuntimeE
         rate: RateLimit::new(launch.log_rate_bytes_per_s, now),
         spool: Spool::new(launch.spool_bytes_max),
         over_rate: OverRate::default(),
-        lines: [Lines::default(), Lines::default()],
+        lines: container.pipes.iter().map(|_| Lines::default()).collect(),
         buffer: vec![0; READ_BYTES],
         stop: None,
         killed: false,
@@ -70,7 +70,8 @@ struct Watcher {
     spool: Spool,
     rate: RateLimit,
     over_rate: OverRate,
-    lines: [Lines; 2],
+    /// One for each pipe.
+    lines: Vec<Lines>,
     buffer: Vec<u8>,
     stop: Option<Stop>,
     killed: bool,
@@ -108,11 +109,10 @@ impl Watcher {
     }
 
     fn wait(&self) -> rustix::io::Result<Happened> {
-        let mut fds = vec![
-            PollFd::new(&self.container.out, PollFlags::IN),
-            PollFd::new(&self.container.err, PollFlags::IN),
-            PollFd::from_borrowed_fd(self.clients.listener(), PollFlags::IN),
-        ];
+        let pipes = self.container.pipes.iter().map(|pipe| &pipe.reader);
+        let mut fds: Vec<PollFd<'_>> =
+            pipes.map(|reader| PollFd::new(reader, PollFlags::IN)).collect();
+        fds.push(PollFd::from_borrowed_fd(self.clients.listener(), PollFlags::IN));
         for (socket, wants_write) in self.clients.sockets() {
             let write = if wants_write { PollFlags::OUT } else { PollFlags::empty() };
             fds.push(PollFd::from_borrowed_fd(socket, PollFlags::IN | write));
@@ -123,9 +123,10 @@ impl Watcher {
         let watches_process = self.container.pidfd.is_some() && self.exit.is_none();
         poll(&mut fds, self.timeout().as_ref())?;
         let is_set = |fd: &PollFd<'_>| !fd.revents().is_empty();
+        let pipes_count = self.container.pipes.len();
         Ok(Happened {
-            output: is_set(&fds[0]) || is_set(&fds[1]),
-            connection: is_set(&fds[2]),
+            output: fds[..pipes_count].iter().any(is_set),
+            connection: is_set(&fds[pipes_count]),
             ended: watches_process && fds.last().is_some_and(is_set),
         })
     }
@@ -151,24 +152,25 @@ impl Watcher {
 
     /// Takes output: so many times the buffer's size of each stream.
     fn drain(&mut self, rounds: usize) {
-        for stream in 0..2 {
+        for number in 0..self.lines.len() {
             for _ in 0..rounds {
-                let pipe = if stream == 0 { &self.container.out } else { &self.container.err };
+                let pipe = &self.container.pipes[number].reader;
                 let Ok(count) = rustix::io::read(pipe, &mut self.buffer) else { break };
                 if count == 0 {
                     break;
                 }
-                self.take(stream, count);
+                self.take(number, count);
             }
         }
     }
 
-    fn take(&mut self, stream: usize, count: usize) {
+    fn take(&mut self, number: usize, count: usize) {
+        let stream = self.container.pipes[number].stream;
         let Self { lines, buffer, rate, spool, over_rate, clients, .. } = self;
         let (at, now, keep) = (time_now(), Instant::now(), clients.in_flight());
-        lines[stream].push(&buffer[..count], |text| {
+        lines[number].push(&buffer[..count], |text| {
             if rate.allows(text.len(), now) {
-                spool.push(&output::line(at, stream == 1, text), keep);
+                spool.push(&output::line(at, stream, text), keep);
             } else {
                 over_rate.count();
             }
@@ -263,10 +265,10 @@ impl Watcher {
     /// The container has ended: all its output, then how it ended, then what it leaves.
     fn finish(&mut self) {
         self.drain(usize::MAX);
-        for stream in 0..2 {
-            let Self { lines, spool, clients, .. } = self;
+        let Self { lines, container, spool, clients, .. } = self;
+        for (lines, pipe) in lines.iter_mut().zip(&container.pipes) {
             let (at, keep) = (time_now(), clients.in_flight());
-            lines[stream].finish(|text| spool.push(&output::line(at, stream == 1, text), keep));
+            lines.finish(|text| spool.push(&output::line(at, pipe.stream, text), keep));
         }
         self.tell_over_rate(true);
         if let (true, Some(pid)) =
@@ -290,9 +292,11 @@ impl Watcher {
     fn exit_record(&self) -> ExitRecord {
         let cgroup = Cgroup::new(&self.launch.cgroup);
         let raw = fs::read_to_string(names::EXIT_RAW).unwrap_or_default();
+        let (end, sidecar) = end_of(&raw, self.killed);
         ExitRecord {
             version: records::VERSION,
-            end: end_of(&raw, self.killed),
+            end,
+            sidecar,
             oom_kills: cgroup.oom_kills(),
             stop_asked: self.stop.is_some(),
             killed: self.killed,
@@ -368,19 +372,24 @@ fn failed(detail: String) -> Event {
     Event::Failed { detail, too_large: false }
 }
 
-/// What the init wrote last. After `ready` alone, it was killed itself.
-fn end_of(raw: &str, killed: bool) -> End {
-    let last = raw.lines().next_back().unwrap_or_default();
+/// What the init wrote: the first end, and of which sidecar it was. After `ready` alone, the init was
+/// killed itself.
+fn end_of(raw: &str, killed: bool) -> (End, Option<u16>) {
     let number = |text: &str| text.parse().ok();
-    if let Some(code) = last.strip_prefix("exit ").and_then(number) {
-        End::Exited { code }
-    } else if let Some(signal) = last.strip_prefix("signal ").and_then(number) {
-        End::Signaled { signal }
-    } else if killed {
-        End::Signaled { signal: Signal::KILL.as_raw() }
-    } else {
-        End::Unknown
+    let mut sidecar = None;
+    for line in raw.lines() {
+        if let Some(code) = line.strip_prefix("exit ").and_then(number) {
+            return (End::Exited { code }, sidecar);
+        }
+        if let Some(signal) = line.strip_prefix("signal ").and_then(number) {
+            return (End::Signaled { signal }, sidecar);
+        }
+        if let Some(number) = line.strip_prefix("sidecar ") {
+            sidecar = number.parse().ok();
+        }
     }
+    let end = if killed { End::Signaled { signal: Signal::KILL.as_raw() } } else { End::Unknown };
+    (end, None)
 }
 
 /// For those who debug: the shim's standard error is long gone.
@@ -395,10 +404,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_line_of_the_init_tells_the_end() {
-        assert_eq!(end_of("ready\nexit 7\n", false), End::Exited { code: 7 });
-        assert_eq!(end_of("ready\nsignal 11\n", true), End::Signaled { signal: 11 });
-        assert_eq!(end_of("ready\n", true), End::Signaled { signal: 9 });
-        assert_eq!(end_of("ready\n", false), End::Unknown);
+    fn the_record_of_the_init_tells_the_end() {
+        assert_eq!(end_of("ready\nexit 7\n", false), (End::Exited { code: 7 }, None));
+        assert_eq!(end_of("ready\nsignal 11\n", true), (End::Signaled { signal: 11 }, None));
+        assert_eq!(end_of("ready\n", true), (End::Signaled { signal: 9 }, None));
+        assert_eq!(end_of("ready\n", false), (End::Unknown, None));
+    }
+
+    #[test]
+    fn the_end_of_a_sidecar_says_which_it_was() {
+        assert_eq!(end_of("ready\nsidecar 1\nexit 3\n", true), (End::Exited { code: 3 }, Some(1)));
     }
 }

@@ -76,7 +76,12 @@ impl Lines {
 
     /// Waits for a line of the app that contains this.
     pub(crate) async fn wait_for(&self, text: &str) -> String {
-        self.wait_until(|| self.of("APP/PROC/WEB").into_iter().find(|line| line.contains(text)))
+        self.wait_for_of("APP/PROC/WEB", text).await
+    }
+
+    /// Waits for a line of this source type that contains this.
+    pub(crate) async fn wait_for_of(&self, source_type: &str, text: &str) -> String {
+        self.wait_until(|| self.of(source_type).into_iter().find(|line| line.contains(text)))
             .await
             .unwrap_or_else(|| panic!("no line with `{text}`: {:?}", self.taken.lock().unwrap()))
     }
@@ -235,6 +240,7 @@ pub(crate) fn instance(argv: Vec<String>, check: Check) -> DesiredInstance {
         layers: Vec::new(),
         stack: HOST_STACK.to_owned(),
         argv,
+        sidecars: Vec::new(),
         environment: Vec::new(),
         working_directory: "/home/vcap/app".to_owned(),
         limits: InstanceLimits { memory_mib: 64, disk_mib: 64, log_rate_bytes_per_s: -1 },

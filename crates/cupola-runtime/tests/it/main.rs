@@ -8,4 +8,5 @@ mod isolation;
 mod network;
 mod peer;
 mod sandboxes;
+mod sidecars;
 mod teardown;

@@ -63,10 +63,12 @@ impl<'a> Lifecycle<'a> {
             self.supply_before_others(supplier)?;
         }
         self.finish(last)?;
-        let process_types = self.process_types(&chosen, last)?;
+        let processes::Launch { types: process_types, sidecars } =
+            self.process_types(&chosen, last)?;
         let buildpacks = chosen.iter().map(|buildpack| self.used(buildpack)).collect();
         self.write_staging_info(last, &process_types)?;
-        Ok(BuildOutcome::Staged { process_types, buildpacks, has_deps: self.has_deps(&chosen) })
+        let has_deps = self.has_deps(&chosen);
+        Ok(BuildOutcome::Staged { process_types, sidecars, buildpacks, has_deps })
     }
 
     fn detect(&mut self) -> Result<Vec<Chosen<'a>>, Failure> {
@@ -214,15 +216,18 @@ impl<'a> Lifecycle<'a> {
         &mut self,
         chosen: &[Chosen<'_>],
         last: &Chosen<'_>,
-    ) -> Result<ProcessTypes, Failure> {
+    ) -> Result<processes::Launch, Failure> {
         let mut types = self.release(last)?;
+        let mut sidecars = Vec::new();
         for buildpack in chosen {
             let launch = processes::from_launch_file(&self.dependency(buildpack))
                 .map_err(|e| Failure::of(BuildStep::Processes, buildpack.name, e))?;
-            types.extend(launch);
+            types.extend(launch.types);
+            sidecars.extend(launch.sidecars);
         }
         types.extend(processes::from_procfile(&self.order.paths.app)?);
-        processes::checked(types)
+        let sidecars = processes::checked_sidecars(sidecars)?;
+        Ok(processes::Launch { types: processes::checked(types)?, sidecars })
     }
 
     fn release(&mut self, buildpack: &Chosen<'_>) -> Result<ProcessTypes, Failure> {

@@ -3,6 +3,7 @@
 
 use std::{collections::BTreeMap, path::Path};
 
+use cupola_domain::sidecars::{SIDECARS_MAX, SidecarOrigin, SidecarSpec};
 use serde::Deserialize;
 
 use super::{Failure, files};
@@ -31,10 +32,25 @@ pub(super) fn from_release(text: &str) -> Result<ProcessTypes, String> {
         .map_err(|e| format!("`bin/release` did not print YAML with `default_process_types`: {e}"))
 }
 
-/// What a buildpack left in `launch.yml` of its dependency folder.
-pub(super) fn from_launch_file(dependency: &Path) -> Result<ProcessTypes, String> {
+/// What a buildpack, or all of them, want to be run.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Launch {
+    pub(super) types: ProcessTypes,
+    pub(super) sidecars: Vec<SidecarSpec>,
+}
+
+/// What a buildpack left in `launch.yml` of its dependency folder. A process that is said to be a
+/// sidecar for others is no process of its own.
+pub(super) fn from_launch_file(dependency: &Path) -> Result<Launch, String> {
+    let text = files::read_text(&dependency.join("launch.yml"), FILE_BYTES_MAX)
+        .map_err(|e| format!("left a `launch.yml` that cannot be read: {e}"))?;
+    let Some(text) = text else { return Ok(Launch::default()) };
+    parse_launch(&text).map_err(|e| format!("left a `launch.yml` that is not valid: {e}"))
+}
+
+fn parse_launch(text: &str) -> Result<Launch, serde_yaml_ng::Error> {
     #[derive(Deserialize)]
-    struct Launch {
+    struct File {
         #[serde(default)]
         processes: Option<Vec<Process>>,
     }
@@ -42,14 +58,47 @@ pub(super) fn from_launch_file(dependency: &Path) -> Result<ProcessTypes, String
     struct Process {
         r#type: String,
         command: String,
+        #[serde(default)]
+        limits: Option<Limits>,
+        #[serde(default)]
+        platforms: Option<Platforms>,
     }
-    let text = files::read_text(&dependency.join("launch.yml"), FILE_BYTES_MAX)
-        .map_err(|e| format!("left a `launch.yml` that cannot be read: {e}"))?;
-    let Some(text) = text else { return Ok(ProcessTypes::new()) };
-    let launch = serde_yaml_ng::from_str::<Option<Launch>>(&text)
-        .map_err(|e| format!("left a `launch.yml` that is not valid: {e}"))?;
-    let processes = launch.and_then(|launch| launch.processes).unwrap_or_default();
-    Ok(processes.into_iter().map(|process| (process.r#type, process.command)).collect())
+    /// In mebibytes.
+    #[derive(Deserialize)]
+    struct Limits {
+        #[serde(default)]
+        memory: Option<u32>,
+    }
+    #[derive(Deserialize)]
+    struct Platforms {
+        #[serde(default)]
+        cloudfoundry: Option<CloudFoundry>,
+    }
+    #[derive(Deserialize)]
+    struct CloudFoundry {
+        #[serde(default)]
+        sidecar_for: Option<Vec<String>>,
+    }
+    let file = serde_yaml_ng::from_str::<Option<File>>(text)?;
+    let mut launch = Launch::default();
+    for process in file.and_then(|file| file.processes).unwrap_or_default() {
+        let sidecar_for = process.platforms.and_then(|all| all.cloudfoundry?.sidecar_for);
+        let mut process_types = sidecar_for.unwrap_or_default();
+        process_types.sort();
+        process_types.dedup();
+        if process_types.is_empty() {
+            launch.types.insert(process.r#type, process.command);
+            continue;
+        }
+        launch.sidecars.push(SidecarSpec {
+            name: process.r#type,
+            command: process.command,
+            process_types,
+            memory_mib: process.limits.and_then(|limits| limits.memory).filter(|mib| *mib > 0),
+            origin: SidecarOrigin::Buildpack,
+        });
+    }
+    Ok(launch)
 }
 
 pub(crate) fn from_procfile(app: &Path) -> Result<ProcessTypes, Failure> {
@@ -107,6 +156,32 @@ pub(crate) fn checked(types: ProcessTypes) -> Result<ProcessTypes, Failure> {
         }
     }
     Ok(types)
+}
+
+/// The same for sidecars, which are a buildpack's whatever they say. Of several with one name the last
+/// counts.
+pub(crate) fn checked_sidecars(sidecars: Vec<SidecarSpec>) -> Result<Vec<SidecarSpec>, Failure> {
+    let failed = |cause| Err(Failure::new(BuildStep::Processes, cause));
+    let of_buildpack = |one| SidecarSpec { origin: SidecarOrigin::Buildpack, ..one };
+    let by_name: BTreeMap<String, SidecarSpec> =
+        sidecars.into_iter().map(of_buildpack).map(|one| (one.name.clone(), one)).collect();
+    if by_name.len() > SIDECARS_MAX {
+        return failed(format!("the app has more than {SIDECARS_MAX} sidecars"));
+    }
+    for (name, sidecar) in &by_name {
+        let command = sidecar.command.trim();
+        if !is_type(name) || !sidecar.process_types.iter().all(|kind| is_type(kind)) {
+            let name = name.escape_debug();
+            return failed(format!(
+                "the sidecar `{name}` or a process type of it is not made of letters, digits, \
+                 `-`, `_` and `.`"
+            ));
+        }
+        if command.is_empty() || command.len() > COMMAND_BYTES_MAX || command.contains('\0') {
+            return failed(format!("the command of the sidecar `{name}` is not usable"));
+        }
+    }
+    Ok(by_name.into_values().collect())
 }
 
 fn is_type(name: &str) -> bool {
@@ -173,5 +248,21 @@ mod tests {
             checked(types(&[("web", " x "), ("none", "  ")])).unwrap(),
             types(&[("web", "x")])
         );
+    }
+
+    #[test]
+    fn process_of_a_launch_file_may_be_a_sidecar_of_others() {
+        let text = "processes:\n- type: web\n  command: ./serve\n- type: tail\n  command: ./tail\n  \
+                    limits:\n    memory: 10\n  platforms:\n    cloudfoundry:\n      sidecar_for: [web, web]\n";
+
+        let launch = parse_launch(text).unwrap();
+
+        assert_eq!(launch.types, types(&[("web", "./serve")]));
+        let [tail] = launch.sidecars.as_slice() else { panic!("{:?}", launch.sidecars) };
+        assert_eq!((tail.name.as_str(), tail.memory_mib), ("tail", Some(10)));
+        assert_eq!(tail.process_types, ["web"]);
+        let empty = SidecarSpec { command: " ".to_owned(), ..tail.clone() };
+        assert!(checked_sidecars(vec![tail.clone(), empty]).is_err());
+        assert_eq!(checked_sidecars(vec![tail.clone(), tail.clone()]).unwrap().len(), 1);
     }
 }

@@ -2,7 +2,10 @@
 
 use std::collections::HashSet;
 
-use cupola_domain::droplets::{LayerDigest, UsedBuildpack};
+use cupola_domain::{
+    droplets::{LayerDigest, UsedBuildpack},
+    sidecars::SidecarSpec,
+};
 use cupola_ports::{
     sandbox::{Freeze, SandboxOutcome},
     stager::{StagingFailure, StagingRequest},
@@ -47,6 +50,14 @@ pub(super) fn droplet_layers(outcome: SandboxOutcome, has_deps: bool) -> Vec<Lay
 /// The builder has checked the same, but it ran beside users' programs.
 pub(super) fn checked_types(types: ProcessTypes) -> Result<ProcessTypes, StagingFailure> {
     processes::checked(types).map_err(|failure| {
+        verdict::platform(&format!("the result of the build cannot be used: {failure}"))
+    })
+}
+
+pub(super) fn checked_sidecars(
+    sidecars: Vec<SidecarSpec>,
+) -> Result<Vec<SidecarSpec>, StagingFailure> {
+    processes::checked_sidecars(sidecars).map_err(|failure| {
         verdict::platform(&format!("the result of the build cannot be used: {failure}"))
     })
 }

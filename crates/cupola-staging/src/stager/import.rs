@@ -1,6 +1,9 @@
 //! From a droplet's archive to its layers, by the role `unpack` in a sandbox without a network.
 
-use cupola_domain::droplets::{DropletContents, DropletVersion, UsedBuildpack};
+use cupola_domain::{
+    droplets::{DropletContents, DropletVersion, UsedBuildpack},
+    sidecars::SidecarSpec,
+};
 use cupola_ports::{
     sandbox::SandboxOutcome,
     stager::{DropletUpload, ImportedDroplet, UploadError},
@@ -80,6 +83,7 @@ impl BuildpackStager {
                 version: DropletVersion::CURRENT,
                 layers,
                 process_types: checked(found.process_types)?,
+                sidecars: Vec::new(),
                 buildpacks: plain_buildpacks(buildpacks),
                 stack: stack.to_owned(),
                 stack_digest: self.digest_of(stack).await?,
@@ -90,6 +94,7 @@ impl BuildpackStager {
         let stack = if is_here { record.stack } else { stack.to_owned() };
         let contents = DropletContents {
             process_types: checked(record.process_types)?,
+            sidecars: checked_sidecars(record.sidecars)?,
             buildpacks: plain_buildpacks(record.buildpacks),
             stack,
             stack_digest: plain(Some(record.stack_digest)).unwrap_or_default(),
@@ -107,6 +112,11 @@ impl BuildpackStager {
 /// The role has checked the same, but it is believed nothing.
 fn checked(types: processes::ProcessTypes) -> Result<processes::ProcessTypes, UploadError> {
     processes::checked(types).map_err(|failure| UploadError::Invalid(failure.to_string()))
+}
+
+fn checked_sidecars(sidecars: Vec<SidecarSpec>) -> Result<Vec<SidecarSpec>, UploadError> {
+    processes::checked_sidecars(sidecars)
+        .map_err(|failure| UploadError::Invalid(failure.to_string()))
 }
 
 fn plain_buildpacks(used: impl IntoIterator<Item = UsedBuildpack>) -> Vec<UsedBuildpack> {

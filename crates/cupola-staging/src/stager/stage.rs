@@ -18,7 +18,9 @@ use tracing::error;
 use super::{
     BuildpackStager,
     build_cache::Watcher,
-    droplet::{checked_buildpacks, checked_types, droplet_freezes, droplet_layers},
+    droplet::{
+        checked_buildpacks, checked_sidecars, checked_types, droplet_freezes, droplet_layers,
+    },
     environment::{build_environment, build_order},
     ingest::{handed_back, read_only, result_file},
     scratch::{self, Scratch},
@@ -103,11 +105,12 @@ impl BuildpackStager {
             }
             (
                 SandboxExit::Exited { code: 0 },
-                Some(BuildOutcome::Staged { process_types, buildpacks, has_deps }),
+                Some(BuildOutcome::Staged { process_types, sidecars, buildpacks, has_deps }),
             ) => Ok(DropletContents {
                 version: DropletVersion::CURRENT,
                 layers: droplet_layers(outcome, has_deps),
                 process_types: checked_types(process_types)?,
+                sidecars: checked_sidecars(sidecars)?,
                 buildpacks: checked_buildpacks(buildpacks, request),
                 stack: request.stack.clone(),
                 stack_digest,

@@ -15,6 +15,7 @@ use cupola_domain::{
     builds::StagingErrorKind,
     droplets::{DropletContents, DropletVersion, LayerDigest, UsedBuildpack},
     ids::AppId,
+    sidecars::SidecarSpec,
 };
 use cupola_ports::{
     logs::{LogLine, LogStream},
@@ -43,6 +44,7 @@ struct Script {
     export: Option<ExportError>,
     build: Option<StagingFailure>,
     process_types: BTreeMap<String, String>,
+    sidecars: Vec<SidecarSpec>,
     staged: Vec<StagingRequest>,
 }
 
@@ -64,6 +66,7 @@ impl FakeStager {
             export: None,
             build: None,
             process_types,
+            sidecars: Vec::new(),
             staged: Vec::new(),
         };
         Self {
@@ -96,6 +99,11 @@ impl FakeStager {
     pub fn build_processes(&self, types: &[(&str, &str)]) {
         let owned = types.iter().map(|(kind, command)| ((*kind).to_owned(), (*command).to_owned()));
         self.script().process_types = owned.collect();
+    }
+
+    /// The sidecars that buildpacks name from now on.
+    pub fn build_sidecars(&self, sidecars: &[SidecarSpec]) {
+        self.script().sidecars = sidecars.to_vec();
     }
 
     /// Lets builds wait, or go on.
@@ -198,6 +206,7 @@ impl Stager for FakeStager {
             version: DropletVersion::CURRENT,
             layers: vec![request.package.clone()],
             process_types: script.process_types.clone(),
+            sidecars: script.sidecars.clone(),
             buildpacks: names.into_iter().map(used).collect(),
             stack: request.stack.clone(),
             stack_digest: "fake".to_owned(),

@@ -49,7 +49,8 @@ pub(super) const OPERATIONS: &[(&str, &str, Gets, Gets)] = &[
     ("GET", "/v3/apps/{guid}/revisions", Missing, Ok),
     ("GET", "/v3/apps/{guid}/revisions/deployed", Missing, EmptyList),
     ("GET", "/v3/apps/{guid}/routes", Missing, Ok),
-    ("GET", "/v3/apps/{guid}/sidecars", Missing, EmptyList),
+    ("GET", "/v3/apps/{guid}/sidecars", Missing, Ok),
+    ("POST", "/v3/apps/{guid}/sidecars", Missing, Forbidden),
     ("GET", "/v3/apps/{guid}/ssh_enabled", Missing, Ok),
     ("GET", "/v3/apps/{guid}/tasks", Missing, Ok),
     ("POST", "/v3/apps/{guid}/tasks", Missing, Forbidden),
@@ -59,7 +60,7 @@ pub(super) const OPERATIONS: &[(&str, &str, Gets, Gets)] = &[
     ("POST", "/v3/processes/{guid}/actions/scale", Missing, Forbidden),
     ("DELETE", "/v3/processes/{guid}/instances/{index}", Missing, Forbidden),
     ("GET", "/v3/processes/{guid}/process_instances", Missing, Ok),
-    ("GET", "/v3/processes/{guid}/sidecars", Missing, EmptyList),
+    ("GET", "/v3/processes/{guid}/sidecars", Missing, Ok),
     ("GET", "/v3/processes/{guid}/stats", Missing, Ok),
     ("GET", "/v3/packages", EmptyList, Ok),
     ("POST", "/v3/packages", Invalid, Forbidden),
@@ -91,6 +92,9 @@ pub(super) const OPERATIONS: &[(&str, &str, Gets, Gets)] = &[
     ("POST", "/v3/tasks/{guid}/actions/cancel", Missing, Forbidden),
     ("PUT", "/v3/tasks/{guid}/actions/cancel", Missing, Forbidden),
     ("PUT", "/v3/tasks/{guid}/cancel", Missing, Forbidden),
+    ("GET", "/v3/sidecars/{guid}", Missing, Ok),
+    ("PATCH", "/v3/sidecars/{guid}", Missing, Forbidden),
+    ("DELETE", "/v3/sidecars/{guid}", Missing, Forbidden),
     ("GET", "/v3/revisions/{guid}", Missing, Ok),
     ("PATCH", "/v3/revisions/{guid}", Missing, Forbidden),
     ("GET", "/v3/revisions/{guid}/environment_variables", Missing, Forbidden),
@@ -159,6 +163,7 @@ pub(super) struct AppFixture {
     pub deployment: String,
     pub revision: String,
     pub task: String,
+    pub sidecar: String,
     pub domain: String,
     pub route: String,
     pub destination: String,
@@ -198,6 +203,10 @@ impl AppFixture {
         let service_instance = admin.post("/v3/service_instances", body).await.guid();
         let body = binding_of(&service_instance, &app);
         let service_binding = admin.post("/v3/service_credential_bindings", body).await.guid();
+        let body = json!({ "name": "tail", "command": "tail", "process_types": ["web"] });
+        let sidecar = admin.post(&format!("/v3/apps/{app}/sidecars"), body).await;
+        sidecar.expect(201);
+        let sidecar = sidecar.guid();
         Self {
             app,
             package,
@@ -206,6 +215,7 @@ impl AppFixture {
             deployment,
             revision,
             task,
+            sidecar,
             domain,
             route,
             destination,
@@ -216,7 +226,7 @@ impl AppFixture {
     }
 
     /// Ids by the plural in the path.
-    pub(super) fn ids(&self) -> [(&'static str, String); 12] {
+    pub(super) fn ids(&self) -> [(&'static str, String); 13] {
         [
             ("apps", self.app.clone()),
             ("processes", self.app.clone()),
@@ -226,6 +236,7 @@ impl AppFixture {
             ("deployments", self.deployment.clone()),
             ("revisions", self.revision.clone()),
             ("tasks", self.task.clone()),
+            ("sidecars", self.sidecar.clone()),
             ("domains", self.domain.clone()),
             ("routes", self.route.clone()),
             ("service_instances", self.service_instance.clone()),
@@ -254,6 +265,9 @@ impl AppFixture {
             ("POST", "/v3/droplets") => json!({ "relationships": { "app": to(&self.app) } }),
             ("POST", "/v3/deployments") => json!({ "relationships": { "app": to(&self.app) } }),
             ("POST", "/v3/apps/{guid}/tasks") => json!({ "command": "true" }),
+            ("POST", "/v3/apps/{guid}/sidecars") => {
+                json!({ "name": "other", "command": "true", "process_types": ["web"] })
+            }
             ("POST", "/v3/domains") => json!({ "name": "other.example" }),
             ("POST", "/v3/routes") => json!({
                 "host": "other",
@@ -300,6 +314,7 @@ async fn staged(platform: &TestPlatform, app: &str, package: &str) -> (String, S
             version: DropletVersion::CURRENT,
             layers: vec![LayerDigest::from_sha256([1; 32])],
             process_types: BTreeMap::from([("web".to_owned(), "./start".to_owned())]),
+            sidecars: Vec::new(),
             buildpacks: Vec::new(),
             stack: "host".to_owned(),
             stack_digest: String::new(),

@@ -25,7 +25,12 @@ fn deployment(strategy: Strategy, max_in_flight: u32, old: u32) -> Deployment {
         max_in_flight,
         web: WebOptions::default(),
         droplet: DropletId::random(),
-        before: Before { droplet: None, environment: BTreeMap::new(), commands: BTreeMap::new() },
+        before: Before {
+            droplet: None,
+            environment: BTreeMap::new(),
+            commands: BTreeMap::new(),
+            sidecars: Vec::new(),
+        },
         revision: None,
         release_phase: None,
         state: DeploymentState::Deploying,

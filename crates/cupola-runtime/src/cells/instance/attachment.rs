@@ -116,24 +116,35 @@ impl InstanceTask {
     }
 
     fn open_pipes(&self) -> Vec<File> {
-        [names::OUT, names::ERR]
-            .iter()
-            .filter_map(|name| {
-                File::options().read(true).write(true).open(self.folder.join(name)).ok()
-            })
-            .collect()
+        let sidecars = u16::try_from(self.desired.sidecars.len()).unwrap_or(u16::MAX);
+        let programs = [None].into_iter().chain((0..sidecars).map(Some));
+        let names = programs
+            .flat_map(|one| [names::OUT, names::ERR].map(|name| names::of_stream(name, one)));
+        let open = |name| File::options().read(true).write(true).open(self.folder.join(name)).ok();
+        names.filter_map(open).collect()
+    }
+
+    /// As lines of the instance, or of one of its sidecars, have it.
+    fn source_of(&self, sidecar: Option<u16>) -> String {
+        match sidecar {
+            None => self.source_type.clone(),
+            Some(number) => {
+                let name = self.name_of_sidecar(number).to_uppercase();
+                format!("{}/SIDECAR/{name}", self.source_type)
+            }
+        }
     }
 
     fn take(&self, event: Event) {
         let app = self.desired.app_id.to_string();
         match event {
-            Event::Line { at, stderr, message } => {
+            Event::Line { at, stderr, sidecar, message } => {
                 let message = message.into_bytes();
                 self.log_bytes.fetch_add(message.len() as u64 + 1, Ordering::Relaxed);
                 self.shared.sink.append(LogLine {
                     at,
                     source_id: app,
-                    source_type: self.source_type.clone(),
+                    source_type: self.source_of(sidecar),
                     instance: self.desired.index.to_string(),
                     stream: if stderr { LogStream::Err } else { LogStream::Out },
                     message,
@@ -161,6 +172,7 @@ impl InstanceTask {
         ExitRecord {
             version: records::VERSION,
             end: End::Unknown,
+            sidecar: None,
             oom_kills: 0,
             stop_asked: false,
             killed: false,
