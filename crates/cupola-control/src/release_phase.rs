@@ -21,7 +21,7 @@ use cupola_domain::{
 };
 use cupola_ports::store::{self, Query, WriteTx};
 
-use crate::{Control, ControlError, apps::PlacedApp, caller::Caller, tasks::next_sequence};
+use crate::{Control, ControlError, apps::PlacedApp, caller::Caller, services::SnapshotOf, tasks::next_sequence};
 
 impl Control {
     /// The release phase of a generation that is about to take the place of the app's own, with the
@@ -43,7 +43,8 @@ impl Control {
             Due::Kept(phase) => return Ok(Some(phase)),
             Due::Run => command.unwrap_or_default(),
         };
-        let task = self.release_task(next_sequence(tx, app.id).await?, command, generation);
+        let mut task = self.release_task(next_sequence(tx, app.id).await?, command, generation);
+        task.services = self.snapshot_services(tx, app, SnapshotOf::Task(task.id)).await?;
         let phase = ReleasePhase::of(task.id);
         self.insert_task(tx, caller, placed, &task).await?;
         Ok(Some(phase))
@@ -70,6 +71,7 @@ impl Control {
             limits,
             droplet: generation.release.droplet,
             environment: generation.release.environment.clone(),
+            services: None,
             generation: Some(generation.id),
             state: TaskState::Pending,
             metadata: Metadata::default(),

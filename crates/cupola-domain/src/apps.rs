@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     ids::{AppId, DropletId, GenerationId, SpaceId},
     orgs::Metadata,
-    services::ServiceDelivery,
     release_phase::ReleasePhase,
+    services::ServiceDelivery,
     time::Timestamp,
 };
 

@@ -157,7 +157,7 @@ fn cf_manifest_that_cannot_be_is_refused_and_makes_nothing() {
         ("env: nothing", "Env must be"),
         ("env: {VCAP_X: y}", "VCAP_"),
         ("services: [database]", "Service instance 'database' not found"),
-        ("sidecars: [{name: s, process_types: [web], command: x}]", "Sidecars cannot be run"),
+        ("sidecars: [{name: s, process_types: [], command: x}]", "at least 1 process_type"),
         ("metadata: {labels: [a]}", "labels"),
     ];
     for (line, told) in wrong {

@@ -14,6 +14,7 @@ mod cf_manifest;
 mod cf_operate;
 mod cf_orgs_and_roles;
 mod cf_push_options;
+mod cf_release_phase;
 mod cf_routes;
 mod cf_services;
 mod cf_sources;

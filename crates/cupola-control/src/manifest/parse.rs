@@ -169,9 +169,8 @@ fn refuse_what_is_missing(map: &Map<String, Value>) -> Result<(), ControlError> 
             _ => true,
         })
     };
-    let missing = [
-        ("docker", "Docker images cannot be run by this platform yet. Push the source instead."),
-    ];
+    let missing =
+        [("docker", "Docker images cannot be run by this platform yet. Push the source instead.")];
     match missing.iter().find(|(key, _)| is_there(key)) {
         Some((_, detail)) => Err(ControlError::unprocessable(*detail)),
         None => Ok(()),
