@@ -21,7 +21,10 @@ use cupola_domain::{
 };
 use cupola_ports::store::{self, Query, WriteTx};
 
-use crate::{Control, ControlError, apps::PlacedApp, caller::Caller, services::SnapshotOf, tasks::next_sequence};
+use crate::{
+    Control, ControlError, apps::PlacedApp, caller::Caller, services::SnapshotOf,
+    tasks::next_sequence,
+};
 
 impl Control {
     /// The release phase of a generation that is about to take the place of the app's own, with the

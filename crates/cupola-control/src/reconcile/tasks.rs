@@ -168,6 +168,7 @@ mod tests {
             limits: InstanceLimits { memory_mib: 64, disk_mib: 64, log_rate_bytes_per_s: -1 },
             droplet: DropletId::random(),
             environment: BTreeMap::new(),
+            services: None,
             generation,
             state: TaskState::Pending,
             metadata: Metadata::default(),
