@@ -70,16 +70,31 @@ impl Control {
         caller: &Caller,
         flag: &'static str,
     ) -> Result<(), ControlError> {
-        if caller.admin {
+        if caller.admin { Ok(()) } else { self.require_flag(tx, flag).await }
+    }
+
+    /// Refuses everybody, administrators too, while the flag is not set.
+    pub(crate) async fn require_flag(
+        &self,
+        tx: &mut (impl ReadTx + ?Sized),
+        flag: &'static str,
+    ) -> Result<(), ControlError> {
+        if self.is_flag_set(tx, flag).await? {
             return Ok(());
         }
-        let (_, default) = known(flag)?;
         let set = store::get::<FeatureFlag>(tx, flag).await?;
-        if set.as_ref().map_or(default, |set| set.enabled) {
-            return Ok(());
-        }
         let message = set.and_then(|set| set.custom_error_message);
         Err(ControlError::FeatureDisabled { flag, message })
+    }
+
+    pub(crate) async fn is_flag_set(
+        &self,
+        tx: &mut (impl ReadTx + ?Sized),
+        flag: &'static str,
+    ) -> Result<bool, ControlError> {
+        let (_, default) = known(flag)?;
+        let set = store::get::<FeatureFlag>(tx, flag).await?;
+        Ok(set.map_or(default, |set| set.enabled))
     }
 }
 

@@ -3,6 +3,8 @@
 mod address;
 mod destinations;
 
+use std::collections::BTreeSet;
+
 use cupola_domain::{
     access::Access,
     changes::difference,
@@ -112,7 +114,7 @@ impl Control {
         if host == "*" && domain.owner.is_none() && !caller.admin {
             return Err(ControlError::NotAuthorized);
         }
-        address::check_options(&new.options)?;
+        let options = self.checked_options(tx, new.options).await?;
         self.refuse_conflicts(tx, space, domain, &host, &path).await?;
         let now = self.ports.clock.now();
         let route = Route {
@@ -121,7 +123,8 @@ impl Control {
             domain_id: domain.id,
             host,
             path,
-            options: new.options,
+            options,
+            shared_spaces: BTreeSet::new(),
             metadata: new.metadata,
             created_at: now,
             updated_at: now,
@@ -237,13 +240,13 @@ impl Control {
         let mut tx = self.write().await?;
         let access = self.access(&mut *tx, caller).await?;
         let mut found = self.readable_route(&mut *tx, &access, id).await?;
-        found.may_change(&access)?;
+        found.may_map(&access)?;
         let before = found.route.options.clone();
         let mut request = json!({ "options": options });
         if let Some(metadata) = told::metadata(&metadata) {
             request["metadata"] = metadata;
         }
-        change_options(&mut found.route, options)?;
+        self.change_options(&mut *tx, &mut found.route, options).await?;
         metadata.apply(&mut found.route.metadata);
         found.route.updated_at = self.ports.clock.now();
         store::update(&mut *tx, &found.route).await?;
@@ -252,6 +255,53 @@ impl Control {
         self.record(&mut *tx, caller.party(), event).await?;
         tx.commit().await?;
         shown(&mut *self.read().await?, found.route).await
+    }
+
+    /// Options to set, or with null to remove.
+    pub(crate) async fn change_options(
+        &self,
+        tx: &mut (impl ReadTx + ?Sized),
+        route: &mut Route,
+        change: Map<String, serde_json::Value>,
+    ) -> Result<(), ControlError> {
+        if change.is_empty() {
+            return Ok(());
+        }
+        let mut options = route.options.clone();
+        let names_hash = change.keys().any(|name| name.starts_with("hash_"));
+        for (name, value) in change {
+            if value.is_null() {
+                options.remove(&name);
+            } else {
+                options.insert(name, value);
+            }
+        }
+        // What belonged to hashing goes with it.
+        if !names_hash && options.get("loadbalancing").is_none_or(|value| value != "hash") {
+            options.retain(|name, _| !name.starts_with("hash_"));
+        }
+        route.options = self.checked_options(tx, options).await?;
+        Ok(())
+    }
+
+    /// The options as they are kept. A balance is kept as text, because the `cf` CLI reads every
+    /// option as text.
+    async fn checked_options(
+        &self,
+        tx: &mut (impl ReadTx + ?Sized),
+        mut options: Map<String, serde_json::Value>,
+    ) -> Result<Map<String, serde_json::Value>, ControlError> {
+        if options.is_empty() {
+            return Ok(options);
+        }
+        let is_hash_allowed = self.is_flag_set(tx, "hash_based_routing").await?;
+        address::check_options(&options, is_hash_allowed)?;
+        if let Some(balance) = options.get_mut("hash_balance")
+            && balance.is_number()
+        {
+            *balance = balance.to_string().into();
+        }
+        Ok(options)
     }
 
     /// Begins to delete a route, and answers with the job.
@@ -375,21 +425,6 @@ impl FoundRoute {
     fn event<'a>(&self, kind: &'a str, data: serde_json::Value) -> NewEvent<'a> {
         event(kind, &self.route, &self.domain, &self.space, data)
     }
-}
-
-/// Options to set, or with null to remove.
-pub(crate) fn change_options(
-    route: &mut Route,
-    options: Map<String, serde_json::Value>,
-) -> Result<(), ControlError> {
-    for (name, value) in options {
-        if value.is_null() {
-            route.options.remove(&name);
-        } else {
-            route.options.insert(name, value);
-        }
-    }
-    address::check_options(&route.options)
 }
 
 pub(crate) async fn delete_route_rows(

@@ -50,12 +50,43 @@ pub struct RouteRule {
     pub groups: Vec<ReleaseGroup>,
     /// Copies of requests go here and its answers are thrown away. Always none for now.
     pub mirror: Option<ReleaseGroup>,
+    /// The groups answer as if they were one: weights are not looked at, every instance counts
+    /// alike. Not written where it is false, as in tables from before there was a choice.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_pooled: bool,
+}
+
+/// How an instance is chosen among those that may answer. A sticky cookie comes before it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LoadBalancing {
+    #[default]
+    RoundRobin,
+    /// The one with the fewest requests and tunnels under way.
+    LeastConnection,
+    /// The same one for the same value of a request header; requests without it go round.
+    Hash {
+        /// Lower case.
+        header: String,
+        /// An instance with more than this share of the mean load, in thousandths, is passed over.
+        /// 0: never.
+        balance_permille: u32,
+    },
+}
+
+impl LoadBalancing {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// The first rule that matches is used. A route without endpoints answers 503.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RouteEntry {
     pub rules: Vec<RouteRule>,
+    /// Not written where it is round robin, as in tables from before there was a choice.
+    #[serde(default, skip_serializing_if = "LoadBalancing::is_default")]
+    pub load_balancing: LoadBalancing,
 }
 
 /// Every route, as control wants it. `version` grows with every change within an `epoch`; a

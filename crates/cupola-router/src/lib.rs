@@ -12,6 +12,7 @@ mod access_log;
 mod accounts;
 mod answer;
 mod args;
+mod balance;
 mod client_io;
 mod clock;
 mod control;

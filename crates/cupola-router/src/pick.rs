@@ -1,5 +1,5 @@
 //! Chooses who answers: the rule, the release group by weight, the instance by steering header,
-//! sticky cookie or round robin.
+//! sticky cookie or the route's load balancing.
 
 use std::sync::{Arc, atomic::Ordering::Relaxed};
 
@@ -10,6 +10,7 @@ use cupola_domain::{
 use http::HeaderMap;
 
 use crate::{
+    balance::Order,
     cookies::{self, Wanted},
     headers::{APP_INSTANCE, PROCESS_INSTANCE},
     instance::Instance,
@@ -36,7 +37,7 @@ pub(crate) struct Pick<'a> {
 }
 
 enum Candidates<'a> {
-    Group(&'a Group),
+    Group(&'a Group, Order),
     /// Chosen by a steering header, with the next to look at.
     Steered(Vec<&'a Arc<Instance>>),
 }
@@ -58,8 +59,10 @@ impl<'a> Pick<'a> {
         }
         let wanted = cookies::wanted_instance(headers);
         let sticky = wanted.as_ref().and_then(|wanted| find_sticky(rule, wanted));
-        let group = choose_group(&rule.groups, random).ok_or_else(no_endpoints)?;
-        Ok(Self::of(Candidates::Group(group), sticky, wanted))
+        let order = Order::of(&route.load_balancing, headers);
+        let group = choose_group(&rule.groups, order.group_number(random));
+        let group = group.ok_or_else(no_endpoints)?;
+        Ok(Self::of(Candidates::Group(group, order), sticky, wanted))
     }
 
     fn of(
@@ -78,7 +81,7 @@ impl<'a> Pick<'a> {
         let has_room = |instance: &Arc<Instance>| instance.load() < limits.endpoint_in_flight_max;
         let sticky = self.sticky.take().filter(|it| !it.has_failed(now_ms) && has_room(it));
         let chosen = sticky.or_else(|| {
-            let open = |it: &&Arc<Instance>| has_room(it) && !self.was_tried(it);
+            let open = |it: &&'a Arc<Instance>| has_room(it) && !self.was_tried(it);
             // One that failed lately is better than none.
             self.turn(|it| open(it) && !it.has_failed(now_ms)).or_else(|| self.turn(open))
         })?;
@@ -96,13 +99,11 @@ impl<'a> Pick<'a> {
         self.tried.iter().flatten().any(|tried| Arc::ptr_eq(tried, instance))
     }
 
-    fn turn(&self, mut fits: impl FnMut(&&Arc<Instance>) -> bool) -> Option<&'a Arc<Instance>> {
+    fn turn(&self, fits: impl Fn(&&'a Arc<Instance>) -> bool) -> Option<&'a Arc<Instance>> {
         match &self.candidates {
             Candidates::Steered(instances) => instances.iter().copied().find(|it| fits(it)),
-            Candidates::Group(group) => {
-                let endpoints = &group.endpoints;
-                let first = group.cursor.fetch_add(1, Relaxed) % endpoints.len();
-                endpoints[first..].iter().chain(&endpoints[..first]).find(|it| fits(it))
+            Candidates::Group(group, order) => {
+                order.choose(&group.endpoints, group.cursor.fetch_add(1, Relaxed), fits)
             }
         }
     }

@@ -150,6 +150,21 @@ mod tests {
         assert_eq!(std::fs::read_to_string(directory.path().join(NAME)).unwrap(), GOLDEN_V1);
     }
 
+    /// Of version 1, with what was added to it since: load balancing and pooled groups.
+    const GOLDEN_V1_BALANCED: &str = r#"{"format":"cupola-route-table","version":1,"table":{"epoch":3,"version":9,"routes":[[{"host":"a.example.com","path":""},{"rules":[{"matches":"any","groups":[],"mirror":null,"is_pooled":true}],"load_balancing":{"hash":{"header":"x-user","balance_permille":1250}}}],[{"host":"b.example.com","path":""},{"rules":[],"load_balancing":"least_connection"}]]}}"#;
+
+    #[test]
+    fn balancing_is_read_and_written_as_it_always_was() {
+        let (directory, saved) = saved();
+        std::fs::write(directory.path().join(NAME), GOLDEN_V1_BALANCED).unwrap();
+
+        let table = saved.load().unwrap().unwrap();
+        saved.save(&table).unwrap();
+
+        let written = std::fs::read_to_string(directory.path().join(NAME)).unwrap();
+        assert_eq!(written, GOLDEN_V1_BALANCED);
+    }
+
     #[test]
     fn nothing_is_saved_after_the_last_time() {
         let (_directory, saved) = saved();

@@ -11,7 +11,7 @@ use std::sync::{
 use arc_swap::ArcSwap;
 use cupola_domain::{
     ids::AppId,
-    route_table::{RequestMatch, RouteKey},
+    route_table::{LoadBalancing, RequestMatch, RouteKey},
 };
 
 use crate::instance::Instance;
@@ -27,8 +27,10 @@ pub(crate) struct Index {
 pub(crate) struct Route {
     pub(crate) path: Box<str>,
     pub(crate) rules: Vec<Rule>,
+    pub(crate) load_balancing: LoadBalancing,
 }
 
+/// The groups that share by weight. Those that share by number of instances are one group here.
 pub(crate) struct Rule {
     pub(crate) matches: RequestMatch,
     pub(crate) groups: Vec<Group>,
@@ -185,7 +187,11 @@ mod tests {
     use super::*;
 
     fn route(path: &str) -> Arc<Route> {
-        Arc::new(Route { path: path.into(), rules: Vec::new() })
+        Arc::new(Route {
+            path: path.into(),
+            rules: Vec::new(),
+            load_balancing: LoadBalancing::RoundRobin,
+        })
     }
 
     fn key(host: &str, path: &str) -> RouteKey {

@@ -10,7 +10,7 @@ use std::{
 
 use cupola_domain::{
     ids::InstanceId,
-    route_table::{ReleaseGroup, RouteEntry, RouteKey, RouteTable},
+    route_table::{ReleaseGroup, RouteEntry, RouteKey, RouteRule, RouteTable},
 };
 use serde::{Deserialize, Serialize};
 
@@ -141,11 +141,20 @@ impl TableOwner {
 
     /// Built before the old entry lets go of its instances, so that one that stays is kept.
     fn build(&mut self, path: &str, entry: &RouteEntry) -> Route {
-        let rules = entry.rules.iter().map(|rule| Rule {
-            matches: rule.matches.clone(),
-            groups: rule.groups.iter().map(|group| self.build_group(group)).collect(),
-        });
-        Route { path: path.into(), rules: rules.collect() }
+        let rules = entry.rules.iter().map(|rule| self.build_rule(rule)).collect();
+        Route { path: path.into(), rules, load_balancing: entry.load_balancing.clone() }
+    }
+
+    fn build_rule(&mut self, rule: &RouteRule) -> Rule {
+        let mut groups: Vec<_> = rule.groups.iter().map(|group| self.build_group(group)).collect();
+        // Every instance knows its own app, so that the first group can stand for all of them.
+        if rule.is_pooled
+            && let Some((first, others)) = groups.split_first_mut()
+        {
+            others.iter_mut().for_each(|group| first.endpoints.append(&mut group.endpoints));
+            groups.truncate(1);
+        }
+        Rule { matches: rule.matches.clone(), groups }
     }
 
     fn build_group(&mut self, group: &ReleaseGroup) -> Group {

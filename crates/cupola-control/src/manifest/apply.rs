@@ -24,7 +24,7 @@ use crate::{
     caller::Caller,
     domains::default_domain,
     processes::{Scale, new_process},
-    routes::{FoundRoute, NewDestination, NewRoute, change_options},
+    routes::{FoundRoute, NewDestination, NewRoute},
     services::{
         bindings::{self, NewBinding},
         instance_by_name,
@@ -290,7 +290,7 @@ impl Control {
             .and_by("host", host.as_str())
             .and_by("path", path);
         let route = match store::first::<Route>(tx, &query).await? {
-            Some(route) if route.space_id != placed.space.id => {
+            Some(route) if !route.serves(placed.space.id) => {
                 let detail = format!(
                     "Routes cannot be mapped to destinations in different spaces. \
                      The route '{text}' belongs to another space"
@@ -299,7 +299,7 @@ impl Control {
             }
             Some(mut route) => {
                 if !options.is_empty() {
-                    change_options(&mut route, options)?;
+                    self.change_options(tx, &mut route, options).await?;
                     store::update(tx, &route).await?;
                 }
                 route

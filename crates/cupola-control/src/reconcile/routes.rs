@@ -15,7 +15,7 @@ use cupola_domain::{
     route_table::{
         Endpoint, ReleaseGroup, RequestMatch, RouteEntry, RouteKey, RouteRule, RouteTable,
     },
-    routes::{Destination, Route},
+    routes::{Destination, Route, shares},
 };
 use cupola_ports::{
     cells::{ActualState, Phase},
@@ -95,16 +95,26 @@ async fn read(
             host: host(route, domains.get(&route.domain_id)?),
             path: route.path.clone(),
         };
-        let groups = destinations.get(&route.id).into_iter().flatten();
-        let groups = groups.map(|destination| group(destination, &endpoints)).collect();
-        let rule = RouteRule { matches: RequestMatch::Any, groups, mirror: None };
-        Some((key, RouteEntry { rules: vec![rule] }))
+        let of_route = destinations.get(&route.id).map_or(&[][..], Vec::as_slice);
+        let rule = rule(of_route, &endpoints);
+        Some((key, RouteEntry { rules: vec![rule], load_balancing: route.load_balancing() }))
     };
     Ok(routes.iter().filter_map(entry).collect())
 }
 
 fn host(route: &Route, domain: &str) -> String {
     if route.host.is_empty() { domain.to_owned() } else { format!("{}.{domain}", route.host) }
+}
+
+fn rule(destinations: &[Destination], endpoints: &Endpoints) -> RouteRule {
+    let weights: Vec<_> = destinations.iter().map(|one| one.weight).collect();
+    let shares = shares(&weights);
+    let mut groups: Vec<_> = destinations.iter().map(|one| group(one, endpoints)).collect();
+    for (group, share) in groups.iter_mut().zip(shares.iter().flatten()) {
+        group.weight = *share;
+    }
+    let is_pooled = shares.is_none() && groups.len() > 1;
+    RouteRule { matches: RequestMatch::Any, groups, mirror: None, is_pooled }
 }
 
 fn group(destination: &Destination, endpoints: &Endpoints) -> ReleaseGroup {
@@ -116,7 +126,7 @@ fn group(destination: &Destination, endpoints: &Endpoints) -> ReleaseGroup {
     ReleaseGroup {
         app_id: destination.app_id,
         process_type: destination.process_type.clone(),
-        weight: u32::from(destination.weight.unwrap_or(1)),
+        weight: 1,
         endpoints,
     }
 }

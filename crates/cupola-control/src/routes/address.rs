@@ -1,6 +1,6 @@
 //! Hosts, paths and options of routes: what is allowed, in upstream's words.
 
-use cupola_domain::domains::Domain;
+use cupola_domain::{domains::Domain, routes::hash_balance};
 use serde_json::{Map, Value};
 
 use crate::{ControlError, domains::is_label};
@@ -9,6 +9,7 @@ const HOST_CHARACTERS_MAX: usize = 63;
 const NAME_CHARACTERS_MAX: usize = 253;
 const PATH_CHARACTERS_MAX: usize = 128;
 const OPTIONS_BYTES_MAX: usize = 1024;
+const HASH_HEADER_CHARACTERS_MAX: usize = 128;
 
 /// The host in lower case, if it is one.
 pub(crate) fn checked_host(host: &str, domain: &Domain) -> Result<String, ControlError> {
@@ -49,25 +50,63 @@ pub(crate) fn checked_path(path: &str) -> Result<String, ControlError> {
     Err(ControlError::unprocessable(detail))
 }
 
-/// Refuses options that nothing would follow.
-pub(crate) fn check_options(options: &Map<String, Value>) -> Result<(), ControlError> {
-    for (name, value) in options {
-        if name != "loadbalancing" {
-            let detail = format!(
-                "Options contains invalid route option '{name}'. Valid keys: 'loadbalancing'"
-            );
-            return Err(ControlError::Unprocessable(detail));
-        }
-        if !matches!(value.as_str(), Some("round-robin" | "least-connection")) {
-            let detail = "Options Loadbalancing must be one of 'round-robin, least-connection'";
-            return Err(ControlError::unprocessable(detail));
-        }
+/// Refuses options that nothing would follow. Hashing is allowed where the platform's flag for it
+/// is set, as upstream.
+pub(crate) fn check_options(
+    options: &Map<String, Value>,
+    is_hash_allowed: bool,
+) -> Result<(), ControlError> {
+    let keys = ["loadbalancing", "hash_header", "hash_balance"];
+    let keys = if is_hash_allowed { &keys[..] } else { &keys[..1] };
+    if let Some(name) = options.keys().find(|name| !keys.contains(&name.as_str())) {
+        let valid = keys.join("', '");
+        let detail =
+            format!("Options contains invalid route option '{name}'. Valid keys: '{valid}'");
+        return Err(ControlError::Unprocessable(detail));
     }
-    let bytes = serde_json::to_string(options).map_or(0, |text| text.len());
-    if bytes > OPTIONS_BYTES_MAX {
+    let problem = if !is_algorithm(options.get("loadbalancing"), is_hash_allowed) {
+        let hash = if is_hash_allowed { ", hash" } else { "" };
+        format!("Loadbalancing must be one of 'round-robin, least-connection{hash}'")
+    } else if let Some(problem) = hash_problem(options) {
+        problem.to_owned()
+    } else if serde_json::to_string(options).map_or(0, |text| text.len()) > OPTIONS_BYTES_MAX {
         return Err(ControlError::unprocessable("Options must be at most 1024 bytes"));
+    } else {
+        return Ok(());
+    };
+    Err(ControlError::Unprocessable(format!("Options {problem}")))
+}
+
+fn is_algorithm(option: Option<&Value>, is_hash_allowed: bool) -> bool {
+    match option.map(Value::as_str) {
+        None | Some(Some("round-robin" | "least-connection")) => true,
+        Some(Some("hash")) => is_hash_allowed,
+        Some(_) => false,
     }
-    Ok(())
+}
+
+fn hash_problem(options: &Map<String, Value>) -> Option<&'static str> {
+    let (header, balance) = (options.get("hash_header"), options.get("hash_balance"));
+    if options.get("loadbalancing").and_then(Value::as_str) != Some("hash") {
+        return match (header, balance) {
+            (Some(_), _) => Some("Hash header can only be set when loadbalancing is hash"),
+            (None, Some(_)) => Some("Hash balance can only be set when loadbalancing is hash"),
+            (None, None) => None,
+        };
+    }
+    let is_header = |text: &&str| {
+        (1..=HASH_HEADER_CHARACTERS_MAX).contains(&text.len())
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
+    };
+    if header.is_none() {
+        Some("Hash header must be present when loadbalancing is set to hash")
+    } else if header.and_then(Value::as_str).filter(is_header).is_none() {
+        Some("Hash header must be the name of a header: letters, digits, '-' and '_', at most 128")
+    } else if balance.is_some() && hash_balance(balance).is_none() {
+        Some("Hash balance must be either 0 or between 1.1 and 10.0")
+    } else {
+        None
+    }
 }
 
 /// The sentence for a route that is there already. Clients compare its beginning.

@@ -120,6 +120,7 @@ impl Control {
         let protocol = new.protocol.clone().unwrap_or_else(|| "http1".to_owned());
         check_protocol(&protocol)?;
         check_process_type(new.process_type())?;
+        check_weight(new.weight)?;
         if new.port.is_some_and(|port| port != APP_PORT) {
             let detail = format!(
                 "Destination port must be {APP_PORT}: it is the only one that instances are told."
@@ -262,6 +263,15 @@ fn check_process_type(process_type: &str) -> Result<(), ControlError> {
         "Process type of a destination is too long (maximum is {PROCESS_TYPE_CHARS_MAX} characters)"
     );
     Err(ControlError::Unprocessable(detail))
+}
+
+fn check_weight(weight: Option<u8>) -> Result<(), ControlError> {
+    if weight.is_none_or(|weight| (1..=100).contains(&weight)) {
+        return Ok(());
+    }
+    Err(ControlError::unprocessable(
+        "Destination weight must be a number from 1 to 100: a percentage.",
+    ))
 }
 
 fn too_many() -> ControlError {

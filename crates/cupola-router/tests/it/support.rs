@@ -14,7 +14,8 @@ use std::{
 use cupola_domain::{
     ids::{AppId, InstanceId, ProcessId},
     route_table::{
-        Endpoint, ReleaseGroup, RequestMatch, RouteEntry, RouteKey, RouteRule, RouteTable,
+        Endpoint, LoadBalancing, ReleaseGroup, RequestMatch, RouteEntry, RouteKey, RouteRule,
+        RouteTable,
     },
 };
 use cupola_ports::data_plane::{DataPlane, TrafficReport};
@@ -283,9 +284,14 @@ pub(crate) fn route_of(
 ) -> (RouteKey, RouteEntry) {
     let (host, path) = url.find('/').map_or((url, ""), |at| url.split_at(at));
     let group = ReleaseGroup { app_id, process_type: "web".to_owned(), weight: 1, endpoints };
-    let rule = RouteRule { matches: RequestMatch::Any, groups: vec![group], mirror: None };
+    let rule = RouteRule {
+        matches: RequestMatch::Any,
+        groups: vec![group],
+        mirror: None,
+        is_pooled: false,
+    };
     let key = RouteKey { host: host.to_owned(), path: path.to_owned() };
-    (key, RouteEntry { rules: vec![rule] })
+    (key, RouteEntry { rules: vec![rule], load_balancing: LoadBalancing::RoundRobin })
 }
 
 /// A client that sends what it is told, byte for byte.
