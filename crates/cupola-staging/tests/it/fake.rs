@@ -102,6 +102,7 @@ impl FakeSandbox {
         }
         for bind in &spec.binds {
             let target = inside(root, &bind.target);
+            fs::create_dir_all(target.parent().unwrap()).unwrap();
             if bind.target.ends_with("order.json") {
                 let text = fs::read_to_string(&bind.source).unwrap();
                 fs::write(target, moved(root, &text)).unwrap();

@@ -3,7 +3,7 @@
 
 use std::{fs, time::Duration};
 
-use cupola_domain::builds::StagingErrorKind;
+use cupola_domain::{builds::StagingErrorKind, services::ServiceFile};
 use cupola_ports::{
     logs::LogStream,
     sandbox::{FrozenLayer, SandboxError, SandboxExit, SandboxOutcome},
@@ -385,4 +385,29 @@ async fn the_embedded_binary_buildpack_stages_what_a_procfile_runs() {
     let expected = [("web", "./run"), ("worker", "./work")];
     assert_eq!(types, expected.map(|(name, command)| (name.to_owned(), command.to_owned())));
     assert_eq!(droplet.buildpacks[0].name, "binary_buildpack");
+}
+
+#[tokio::test]
+async fn build_finds_the_files_of_its_services_for_reading_only() {
+    let platform = TestPlatform::new();
+    let found = "$1/../../..";
+    platform.buildpack(
+        "reads",
+        &[
+            ("detect", "exit 0"),
+            ("finalize", &format!("cp \"{found}{}/db/password\" \"$1/found\"", ServiceFile::ROOT)),
+            ("release", "echo 'default_process_types: {web: run}'"),
+        ],
+    );
+    let package = platform.package(&[("a", "hello")]).await;
+    let mut request = platform.request(package, &["reads"]);
+    let (path, content) = ("db/password".to_owned(), "s3cret".to_owned());
+    request.files = vec![ServiceFile { path, content }];
+
+    let droplet = platform.stage(request).await.unwrap();
+
+    assert_eq!(platform.read(&droplet, "home/vcap/app/found").as_deref(), Some("s3cret"));
+    let specs = platform.sandbox.specs.lock().unwrap();
+    let bind = specs.last().unwrap().binds.iter().find(|bind| bind.target == ServiceFile::ROOT);
+    assert!(!bind.unwrap().writable);
 }
