@@ -385,6 +385,10 @@ async fn files_take_the_place_of_the_variable_one_feature_at_a_time() {
     let one_file = desired(&platform, |one| !known.contains(&one.id)).await;
     assert_eq!(one_file.files[0].path, "vcap_services");
     assert!(one_file.files[0].content.contains(SECRET));
+    let path = format!("/v3/audit_events?types=audit.app.update&target_guids={app}");
+    let events = admin.get(&path).await;
+    events.expect(200);
+    assert!(events.text().contains("feature service-binding-k8s"), "{}", events.text());
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use cupola_domain::{
 };
 use serde_json::{Map, Value, json};
 
-use super::{AppChange, LifecycleChange, NewApp};
+use super::{AppChange, LifecycleChange, NewApp, actions::AppFeature};
 use crate::orgs::MetadataChange;
 
 /// What stands for values that nobody may read in an event, as upstream writes it.
@@ -92,6 +92,11 @@ fn settings(app: &App) -> Value {
         ("ssh_enabled".to_owned(), json!(app.ssh_enabled)),
         ("revisions_enabled".to_owned(), json!(app.revisions_enabled)),
     ]);
+    for feature in [AppFeature::ServiceBindingK8s, AppFeature::FileBasedVcapServices] {
+        if feature.is_enabled(app) {
+            settings.insert(format!("feature {}", feature.name()), json!(true));
+        }
+    }
     let metadata = &app.metadata;
     let labels = metadata.labels.iter().map(|(key, value)| (format!("label {key}"), json!(value)));
     settings.extend(labels);
