@@ -1,3 +1,5 @@
+//! Tables of what bindings become.
+
 use super::*;
 
 fn bound(name: &str, credentials: Value) -> BoundService {
