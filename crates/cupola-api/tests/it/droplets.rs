@@ -94,16 +94,19 @@ async fn download_and_upload_are_in_the_history_of_the_app() {
     let (_, archive) = downloaded(&admin, &platform).await;
     let app = new_app(&admin, &platform, "other").await;
     let droplet = new_droplet(&admin, &app).await.guid();
-    upload(&admin, &droplet, form(&[("bits", &archive.text())])).await.expect(202);
+    let uploaded = upload(&admin, &droplet, form(&[("bits", &archive.text())])).await;
+    assert_eq!(admin.get(&uploaded.location()).await.expect(200)["state"], "COMPLETE");
+    let path = format!("/v3/droplets/{droplet}/download");
+    admin.get(&path).await.expect(200);
 
     let types = "audit.app.droplet.create,audit.app.droplet.download,audit.app.droplet.upload";
-    let events = admin.get(&format!("/v3/audit_events?types={types}&order_by=created_at")).await;
-
+    let list = format!("/v3/audit_events?types={types}&target_guids={app}");
+    let events = admin.get(&list).await;
     let events = events.expect(200)["resources"].as_array().unwrap();
     let mut kinds: Vec<_> = events.iter().map(|event| event["type"].as_str().unwrap()).collect();
     kinds.sort_unstable();
     assert_eq!(kinds, types.split(',').collect::<Vec<_>>());
-    assert!(events.iter().any(|event| event["data"]["droplet_guid"] == droplet));
+    assert!(events.iter().all(|event| event["data"]["droplet_guid"] == droplet));
 }
 
 #[tokio::test]
