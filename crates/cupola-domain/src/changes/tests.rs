@@ -1,3 +1,5 @@
+//! What each event becomes among the changes.
+
 use super::*;
 use crate::{audit::Party, ids::EventId, time::Timestamp};
 

@@ -1,3 +1,5 @@
+//! The five figures, against histories counted by hand.
+
 use super::*;
 
 const MINUTE: i64 = 60;
