@@ -1,6 +1,7 @@
 //! `/v3/domains`, and the domains of an organisation.
 
 pub(crate) mod present;
+mod sharing;
 
 use axum::{
     Json, Router,
@@ -9,20 +10,24 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use cupola_control::{ControlError, domains::NewDomain, routes::Reservation};
-use cupola_domain::ids::{DomainId, OrgId};
-use cupola_ports::store::Direction;
+use cupola_control::{ControlError, caller::Caller, domains::NewDomain, routes::Reservation};
+use cupola_domain::{
+    domains::Domain,
+    ids::{DomainId, OrgId},
+};
+use cupola_ports::store::{Direction, Page};
 use cupola_wire::{
     domains::{CreateDomain, RouteReservation},
     packages::UpdateMetadata,
 };
+use serde_json::{Value, json};
 
 use crate::{
     Api,
     error::ApiFailure,
     extract::{Authenticated, Body, Id},
     jobs::accepted,
-    list::ListQuery,
+    list::{ListQuery, Presenter},
     metadata,
 };
 
@@ -33,6 +38,7 @@ pub(crate) fn routes() -> Router<Api> {
         .route("/v3/domains/{guid}/route_reservations", get(reservations))
         .route("/v3/organizations/{guid}/domains", get(list_of_org))
         .route("/v3/organizations/{guid}/domains/default", get(default))
+        .merge(sharing::routes())
 }
 
 async fn list(
@@ -47,7 +53,7 @@ async fn list(
         .labels()?
         .finish(&["created_at", "updated_at", "name"], ("created_at", Direction::Ascending))?;
     let page = api.control.list_domains(&caller, &request).await?;
-    Ok(Json(presenter.present(&api, page, |domain| present::domain(&api, &domain))).into_response())
+    written(&api, &caller, page, &presenter).await
 }
 
 async fn list_of_org(
@@ -63,7 +69,33 @@ async fn list_of_org(
         .labels()?
         .finish(&["created_at", "updated_at", "name"], ("created_at", Direction::Ascending))?;
     let page = api.control.list_org_domains(&caller, org, &request).await?;
-    Ok(Json(presenter.present(&api, page, |domain| present::domain(&api, &domain))).into_response())
+    written(&api, &caller, page, &presenter).await
+}
+
+async fn written(
+    api: &Api,
+    caller: &Caller,
+    page: Page<Domain>,
+    presenter: &Presenter,
+) -> Result<Response, ApiFailure> {
+    let page = Page { items: shown(api, caller, page.items).await?, total: page.total };
+    let list = presenter.present(api, page, |domain| present::domain(api, &domain));
+    Ok(Json(list).into_response())
+}
+
+/// Domains with the organisations that share them, as far as the caller may know of those.
+pub(crate) async fn shown(
+    api: &Api,
+    caller: &Caller,
+    domains: Vec<Domain>,
+) -> Result<Vec<present::Shown>, ApiFailure> {
+    let shared = api.control.shared_orgs_of(caller, &domains).await?;
+    Ok(domains.into_iter().zip(shared).collect())
+}
+
+async fn one(api: &Api, caller: &Caller, domain: Domain) -> Result<Json<Value>, ApiFailure> {
+    let all = shown(api, caller, vec![domain]).await?;
+    Ok(Json(all.first().map_or(Value::Null, |shown| json!(present::domain(api, shown)))))
 }
 
 async fn default(
@@ -72,7 +104,7 @@ async fn default(
     Id(org): Id<OrgId>,
 ) -> Result<Response, ApiFailure> {
     let domain = api.control.default_domain(&caller, org).await?;
-    Ok(Json(present::domain(&api, &domain)).into_response())
+    Ok(one(&api, &caller, domain).await?.into_response())
 }
 
 async fn create(
@@ -86,11 +118,8 @@ async fn create(
         return Err(ControlError::unprocessable(detail).into());
     }
     let relationships = body.relationships;
-    if relationships.shared_organizations.is_some_and(|shared| !shared.data.is_empty()) {
-        let detail = "Domains cannot be shared with single organizations by this platform yet: \
-                      leave out 'shared_organizations'.";
-        return Err(ControlError::unprocessable(detail).into());
-    }
+    let shared = relationships.shared_organizations.unwrap_or_default();
+    let shared_with = shared.data.into_iter().map(|org| org.guid).collect();
     let owner = match relationships.organization.and_then(|org| org.data) {
         None => None,
         Some(org) => Some(org.guid.parse().map_err(|_| {
@@ -101,9 +130,10 @@ async fn create(
             ControlError::Unprocessable(detail)
         })?),
     };
-    let new = NewDomain { name: body.name, owner, metadata: metadata::initial(body.metadata)? };
+    let metadata = metadata::initial(body.metadata)?;
+    let new = NewDomain { name: body.name, owner, shared_with, metadata };
     let domain = api.control.create_domain(&caller, new).await?;
-    Ok((StatusCode::CREATED, Json(present::domain(&api, &domain))).into_response())
+    Ok((StatusCode::CREATED, one(&api, &caller, domain).await?).into_response())
 }
 
 async fn show(
@@ -112,7 +142,7 @@ async fn show(
     Id(id): Id<DomainId>,
 ) -> Result<Response, ApiFailure> {
     let domain = api.control.domain(&caller, id).await?;
-    Ok(Json(present::domain(&api, &domain)).into_response())
+    Ok(one(&api, &caller, domain).await?.into_response())
 }
 
 async fn update(
@@ -123,7 +153,7 @@ async fn update(
 ) -> Result<Response, ApiFailure> {
     let change = metadata::change(body.metadata)?;
     let domain = api.control.update_domain(&caller, id, change).await?;
-    Ok(Json(present::domain(&api, &domain)).into_response())
+    Ok(one(&api, &caller, domain).await?.into_response())
 }
 
 async fn delete(

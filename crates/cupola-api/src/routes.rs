@@ -2,6 +2,7 @@
 
 mod destinations;
 mod present;
+mod sharing;
 
 use axum::{
     Json, Router,
@@ -34,10 +35,10 @@ pub(crate) fn routes() -> Router<Api> {
     Router::new()
         .route("/v3/routes", get(list).post(create))
         .route("/v3/routes/{guid}", get(show).patch(update).delete(delete))
-        .route("/v3/routes/{guid}/relationships/shared_spaces", get(shared_spaces))
         .route("/v3/apps/{guid}/routes", get(list_of_app))
         .route("/v3/spaces/{guid}/routes", delete_method(delete_unmapped))
         .merge(destinations::routes())
+        .merge(sharing::routes())
 }
 
 const INCLUDES: &[&str] = &["domain", "space", "space.organization"];
@@ -114,7 +115,8 @@ async fn included(
     if wanted.iter().any(|one| one == "domain") {
         let ids = routes.iter().map(|shown| shown.route.domain_id).collect();
         let all = api.control.domains_of(ids).await?;
-        let all: Vec<_> = all.iter().map(|domain| domains::present::domain(api, domain)).collect();
+        let all = domains::shown(api, caller, all).await?;
+        let all: Vec<_> = all.iter().map(|shown| domains::present::domain(api, shown)).collect();
         included.insert("domains".to_owned(), json!(all));
     }
     Ok(Some(Value::Object(included)))
@@ -194,15 +196,4 @@ async fn delete_unmapped(
     }
     let job = api.control.delete_unmapped_routes(&caller, space).await?;
     Ok(accepted(&api, &job))
-}
-
-/// Routes belong to one space each.
-async fn shared_spaces(
-    State(api): State<Api>,
-    Authenticated(caller): Authenticated,
-    Id(id): Id<RouteId>,
-) -> Result<Response, ApiFailure> {
-    api.control.route(&caller, id).await?;
-    let own = format!("/v3/routes/{id}/relationships/shared_spaces");
-    Ok(Json(json!({ "data": [], "links": api.links([("self", own)]) })).into_response())
 }

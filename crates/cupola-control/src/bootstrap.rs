@@ -1,6 +1,8 @@
 //! What a platform has from its first start: an administrator, a place to push to, a domain, and
 //! the buildpacks of the binary.
 
+use std::collections::BTreeSet;
+
 use cupola_domain::{
     buildpacks::Buildpack,
     domains::Domain,
@@ -103,6 +105,7 @@ impl Control {
             id: DomainId::random(),
             name,
             owner: None,
+            shared_orgs: BTreeSet::new(),
             metadata: Metadata::default(),
             created_at: now,
             updated_at: now,

@@ -1,5 +1,9 @@
 //! Domains: shared by every organisation, or private to one.
 
+mod sharing;
+
+use std::collections::BTreeSet;
+
 use cupola_domain::{
     access::Access,
     domains::Domain,
@@ -28,6 +32,8 @@ pub struct NewDomain {
     pub name: String,
     /// None: shared by every organisation.
     pub owner: Option<OrgId>,
+    /// The ids of organisations that may use it too.
+    pub shared_with: Vec<String>,
     pub metadata: Metadata,
 }
 
@@ -47,6 +53,18 @@ impl Control {
             None if !access.is_admin() => return Err(ControlError::NotAuthorized),
             None => {}
         }
+        let shared_orgs: BTreeSet<OrgId> = match new.owner {
+            Some(owner) => {
+                let with = &new.shared_with;
+                self.orgs_to_share(&mut *tx, &access, owner, with).await?.into_iter().collect()
+            }
+            None if new.shared_with.is_empty() => BTreeSet::new(),
+            None => {
+                let detail = "Relationships can not contain shared_organizations without an \
+                              organization that the domain is private to";
+                return Err(ControlError::unprocessable(detail));
+            }
+        };
         let name = checked_name(&new.name)?;
         if self.is_reserved(&name) {
             let detail = format!("The domain name \"{name}\" is reserved by the platform.");
@@ -58,6 +76,7 @@ impl Control {
             id: DomainId::random(),
             name,
             owner: new.owner,
+            shared_orgs,
             metadata: new.metadata,
             created_at: now,
             updated_at: now,
@@ -149,7 +168,7 @@ impl Control {
         Ok(store::list::<Domain>(&mut *tx, &query).await?.items)
     }
 
-    /// Shared domains, and private ones of organisations that the caller sees.
+    /// Shared domains, and private ones of and for organisations that the caller sees.
     pub async fn list_domains(
         &self,
         caller: &Caller,
@@ -157,9 +176,12 @@ impl Control {
     ) -> Result<Page<Domain>, ControlError> {
         let mut tx = self.read().await?;
         let access = self.access(&mut *tx, caller).await?;
-        let visible = in_visible_orgs("owner_id", &access.visible_orgs());
-        let visible =
-            visible.map(|owned| Condition::Any(vec![owned, Condition::IsNull("owner_id")]));
+        let orgs = access.visible_orgs();
+        let visible = in_visible_orgs("owner_id", &orgs).map(|owned| {
+            let shared = orgs.iter().flatten().map(|org| shared_with(*org));
+            let visible = shared.chain([owned, Condition::IsNull("owner_id")]);
+            Condition::Any(visible.collect())
+        });
         Ok(store::list(&mut *tx, &request.query(visible)).await?)
     }
 
@@ -213,6 +235,10 @@ impl Control {
         let access = self.access(&mut *tx, caller).await?;
         let domain = self.readable_domain(&mut *tx, &access, id).await?;
         may_change(&mut *tx, &access, &domain).await?;
+        if !sharing::shared_orgs(&mut *tx, &domain).await?.is_empty() {
+            let detail = "This domain is shared with other organizations. Unshare before deleting.";
+            return Err(ControlError::unprocessable(detail));
+        }
         self.record(&mut *tx, caller.party(), event("audit.domain.delete-request", &domain))
             .await?;
         let job = self.enqueue(&mut *tx, caller, JobInput::DeleteDomain { domain: id }).await?;
@@ -238,7 +264,7 @@ impl Control {
     ) -> Result<Domain, ControlError> {
         store::get::<Domain>(tx, id)
             .await?
-            .filter(|domain| domain.owner.is_none_or(|org| access.can_read_org(org)))
+            .filter(|domain| can_read(access, domain))
             .ok_or(ControlError::NotFound { noun: "Domain" })
     }
 }
@@ -256,10 +282,21 @@ pub(crate) async fn delete_domain_rows(
     Ok(())
 }
 
-/// Shared domains and those of the organisation itself.
+/// Whether the caller may know of the domain: it is everybody's, or of or for an organisation that
+/// the caller sees.
+pub(crate) fn can_read(access: &Access, domain: &Domain) -> bool {
+    domain.owner.is_none_or(|org| access.can_read_org(org))
+        || domain.shared_orgs.iter().any(|org| access.can_read_org(*org))
+}
+
+fn shared_with(org: OrgId) -> Condition {
+    Condition::Contains("shared_with", org.to_string())
+}
+
+/// Shared domains, those of the organisation itself, and those that others share with it.
 pub(crate) fn usable_by(org: OrgId) -> Condition {
     let own = Condition::In("owner_id", vec![org.to_string().into()]);
-    Condition::Any(vec![own, Condition::IsNull("owner_id")])
+    Condition::Any(vec![own, Condition::IsNull("owner_id"), shared_with(org)])
 }
 
 /// The oldest shared domain, or else the oldest one of the organisation.

@@ -2,6 +2,7 @@
 
 mod address;
 mod destinations;
+mod sharing;
 
 use std::collections::BTreeSet;
 
@@ -24,7 +25,7 @@ use crate::{
     Control, ControlError, ListRequest,
     apps::{distinct, may, told},
     caller::Caller,
-    domains::usable_by,
+    domains::{can_read, usable_by},
     events::{NewEvent, target},
     jobs::JobInput,
     launch_spec::route_address,
@@ -468,7 +469,7 @@ async fn shown_all(
 
 /// Why a route cannot be made under this domain.
 fn refused_domain(domain: Option<Domain>, access: &Access, org: &Org) -> ControlError {
-    let seen = domain.filter(|domain| domain.owner.is_none_or(|owner| access.can_read_org(owner)));
+    let seen = domain.filter(|domain| can_read(access, domain));
     let detail = match seen {
         Some(domain) => format!(
             "Invalid domain. Domain '{}' is not available in organization '{}'.",

@@ -181,8 +181,13 @@ noun!(Buildpack, "buildpacks",
     |buildpack| [buildpack.name.clone().into(), i64::from(buildpack.position).into()]);
 
 noun!(Domain, "domains",
-    columns [text("name"), text("owner_id")], unique &[&["name"]],
-    |domain| [domain.name.clone().into(), domain.owner.map(|id| id.to_string()).into()]);
+columns [text("name"), text("owner_id"), text("shared_with")], unique &[&["name"]],
+|domain| [
+    domain.name.clone().into(),
+    domain.owner.map(|id| id.to_string()).into(),
+    // To be searched for one of them.
+    domain.shared_orgs.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ").into(),
+]);
 
 noun!(Route, "routes",
 columns [text("space_id"), text("domain_id"), text("host"), text("path")],

@@ -1,14 +1,21 @@
 //! How a domain is written.
 
-use cupola_domain::domains::Domain;
+use cupola_domain::{domains::Domain, ids::OrgId};
 use cupola_wire::{
     domains::{self, DomainRelationships, ToMany},
-    list::ToOne,
+    list::{Guid, ToOne},
 };
 
 use crate::{Api, metadata};
 
-pub(crate) fn domain(api: &Api, domain: &Domain) -> domains::Domain {
+/// A domain, and the organisations that use it too.
+pub(crate) type Shown = (Domain, Vec<OrgId>);
+
+pub(super) fn organizations(all: &[OrgId]) -> ToMany {
+    ToMany { data: all.iter().map(|org| Guid { guid: org.to_string() }).collect() }
+}
+
+pub(crate) fn domain(api: &Api, (domain, shared): &Shown) -> domains::Domain {
     let own = format!("/v3/domains/{}", domain.id);
     let mut links = api.links([
         ("self", own.clone()),
@@ -28,7 +35,7 @@ pub(crate) fn domain(api: &Api, domain: &Domain) -> domains::Domain {
         supported_protocols: vec!["http".to_owned()],
         relationships: DomainRelationships {
             organization: domain.owner.map_or(ToOne { data: None }, ToOne::to),
-            shared_organizations: ToMany::default(),
+            shared_organizations: organizations(shared),
         },
         metadata: metadata::present(&domain.metadata),
         created_at: domain.created_at.rfc3339(),

@@ -26,6 +26,7 @@ mod release_phase;
 mod roles;
 mod root;
 mod routes;
+mod routes_of_teams;
 mod services;
 mod sidecars;
 mod spaces;

@@ -154,10 +154,15 @@ async fn route_leads_to_apps_of_its_own_space_only() {
 
     let path = format!("/v3/routes/{route}/destinations");
     let body = json!({ "destinations": [{ "app": { "guid": app } }] });
-    let mapped = admin.post(&path, body).await;
+    let mapped = admin.post(&path, body.clone()).await;
+    let developer = platform.as_user("ada", &[RoleKind::SpaceDeveloper]).await;
+    let unseen = developer.post(&path, body).await;
 
-    let detail = format!("App(s) with guid(s) \"{app}\" do not exist or you do not have access.");
+    let detail =
+        "Routes destinations must be in either the route's space or the route's shared spaces";
     assert_eq!(mapped.detail(422), detail);
+    let detail = format!("App(s) with guid(s) \"{app}\" do not exist or you do not have access.");
+    assert_eq!(unseen.detail(422), detail);
 }
 
 #[tokio::test]

@@ -144,6 +144,7 @@ mod tests {
             id: DomainId::random(),
             name: "apps.example".to_owned(),
             owner: None,
+            shared_orgs: std::collections::BTreeSet::new(),
             metadata: Metadata::default(),
             created_at: at,
             updated_at: at,

@@ -1,10 +1,13 @@
 //! Which apps a route leads to.
 
 use cupola_domain::{
+    access::Access,
     apps::App,
     ids::{AppId, DestinationId, RouteId},
+    orgs::Org,
     processes::{APP_PORT, WEB},
     routes::Destination,
+    spaces::Space,
 };
 use cupola_ports::store::{self, Query, WriteTx};
 use serde_json::json;
@@ -73,12 +76,7 @@ impl Control {
         let mut apps = Vec::with_capacity(wanted.len());
         for one in &wanted {
             let app = store::get::<App>(&mut *tx, one.app).await?;
-            let Some(app) = app.filter(|app| app.space_id == found.space.id) else {
-                let detail = "App(s) with guid(s) \"{}\" do not exist or you do not have access.";
-                let detail = detail.replace("{}", &one.app.to_string());
-                return Err(ControlError::Unprocessable(detail));
-            };
-            apps.push(app);
+            apps.push(self.mappable_app(&mut *tx, &access, &found, one.app, app).await?);
         }
         let present = destinations_of(&mut *tx, route).await?;
         let (mut all, gone): (Vec<_>, Vec<_>) = present
@@ -87,11 +85,68 @@ impl Control {
         for old in &gone {
             self.unmap(&mut *tx, caller, &found, old).await?;
         }
+        for old in &mut all {
+            let new = wanted.iter().find(|new| is_same(new, old));
+            let weight = match (new, others) {
+                (Some(new), Others::Go) => new.weight,
+                (new, _) => new.and_then(|new| new.weight).or(old.weight),
+            };
+            self.weigh(&mut *tx, caller, &found, old, weight).await?;
+        }
         for (new, app) in wanted.into_iter().zip(apps) {
             self.map_beside(&mut *tx, caller, &found, app, new, &mut all).await?;
         }
         tx.commit().await?;
         Ok(all)
+    }
+
+    /// Gives a destination its share of the requests.
+    async fn weigh(
+        &self,
+        tx: &mut dyn WriteTx,
+        caller: &Caller,
+        found: &FoundRoute,
+        destination: &mut Destination,
+        weight: Option<u8>,
+    ) -> Result<(), ControlError> {
+        check_weight(weight)?;
+        if weight == destination.weight {
+            return Ok(());
+        }
+        destination.weight = weight;
+        destination.updated_at = self.ports.clock.now();
+        store::update(tx, destination).await?;
+        let Some(app) = store::get::<App>(tx, destination.app_id).await? else { return Ok(()) };
+        self.record_mapping(tx, caller, found, "audit.app.map-route", app, destination).await
+    }
+
+    /// The app, if the caller sees it and the route may lead to it.
+    async fn mappable_app(
+        &self,
+        tx: &mut (impl store::ReadTx + ?Sized),
+        access: &Access,
+        found: &FoundRoute,
+        id: AppId,
+        app: Option<App>,
+    ) -> Result<App, ControlError> {
+        let unknown = || {
+            let detail =
+                format!("App(s) with guid(s) \"{id}\" do not exist or you do not have access.");
+            ControlError::Unprocessable(detail)
+        };
+        let app = app.ok_or_else(unknown)?;
+        if app.space_id != found.space.id {
+            let space = store::get::<Space>(tx, app.space_id).await?.ok_or_else(unknown)?;
+            if !access.can_read_space(space.org_id, space.id) {
+                return Err(unknown());
+            }
+            if !found.route.serves(space.id) {
+                let detail = "Routes destinations must be in either the route's space or the \
+                              route's shared spaces";
+                return Err(ControlError::unprocessable(detail));
+            }
+        }
+        Ok(app)
     }
 
     /// Writes one destination, unless the route leads there already.
@@ -234,7 +289,11 @@ impl Control {
             "protocol": destination.protocol,
             "weight": destination.weight,
         });
-        let placed = PlacedApp { app, space: found.space.clone(), org: found.org.clone() };
+        // An app of a space that the route is shared with tells it there.
+        let space = store::get::<Space>(tx, app.space_id).await?;
+        let space = space.unwrap_or_else(|| found.space.clone());
+        let org = store::get::<Org>(tx, space.org_id).await?.unwrap_or_else(|| found.org.clone());
+        let placed = PlacedApp { app, space, org };
         self.record(tx, caller.party(), placed.event(kind, data)).await
     }
 }

@@ -104,6 +104,13 @@ pub(super) const OPERATIONS: &[(&str, &str, Gets, Gets)] = &[
     ("GET", "/v3/domains/{guid}", Ok, Ok),
     ("PATCH", "/v3/domains/{guid}", Forbidden, Forbidden),
     ("DELETE", "/v3/domains/{guid}", Forbidden, Forbidden),
+    ("POST", "/v3/domains/{guid}/relationships/shared_organizations", Forbidden, Forbidden),
+    (
+        "DELETE",
+        "/v3/domains/{guid}/relationships/shared_organizations/{org_guid}",
+        Forbidden,
+        Forbidden,
+    ),
     ("GET", "/v3/domains/{guid}/route_reservations", Ok, Ok),
     ("GET", "/v3/organizations/{guid}/domains", Missing, Ok),
     ("GET", "/v3/organizations/{guid}/domains/default", Missing, Ok),
@@ -143,6 +150,9 @@ pub(super) const OPERATIONS: &[(&str, &str, Gets, Gets)] = &[
     // Secrets are not there for those who may not see them, as upstream.
     ("GET", "/v3/service_credential_bindings/{guid}/details", Missing, Missing),
     ("GET", "/v3/service_credential_bindings/{guid}/parameters", Missing, Unsupported),
+    ("POST", "/v3/routes/{guid}/relationships/shared_spaces", Missing, Forbidden),
+    ("DELETE", "/v3/routes/{guid}/relationships/shared_spaces/{space_guid}", Missing, Forbidden),
+    ("PATCH", "/v3/routes/{guid}/relationships/space", Missing, Forbidden),
     ("POST", "/v3/spaces/{guid}/actions/apply_manifest", Missing, Forbidden),
     ("POST", "/v3/spaces/{guid}/manifest_diff", Missing, Forbidden),
     ("DELETE", "/v3/spaces/{guid}/routes", Missing, Forbidden),
@@ -250,6 +260,7 @@ impl AppFixture {
             .replace("{index}", "0")
             .replace("{destination_guid}", &self.destination)
             .replace("{space_guid}", &self.space)
+            .replace("{org_guid}", &self.space)
     }
 
     pub(super) fn body(&self, method: &str, template: &str) -> Option<Value> {
@@ -283,6 +294,9 @@ impl AppFixture {
             }
             (_, path) if path.ends_with("/current_droplet") => to(&self.droplet),
             (_, path) if path.ends_with("/destinations") => destinations,
+            ("POST", "/v3/routes/{guid}/relationships/shared_spaces") => json!({ "data": [] }),
+            ("POST", path) if path.ends_with("/shared_organizations") => json!({ "data": [] }),
+            ("PATCH", path) if path.ends_with("/relationships/space") => to(&self.space),
             (_, path) if path.ends_with("/environment_variables") => json!({ "var": {} }),
             _ => return None,
         };
