@@ -1,4 +1,4 @@
-//! `cupola map-route NAME HOST.DOMAIN[/PATH]`.
+//! `cupola map-route NAME HOST.DOMAIN[/PATH] [--weight PERCENT] [--option NAME=VALUE]`.
 
 use anyhow::{Context, bail};
 use clap::Args;
@@ -11,6 +11,12 @@ pub struct Arguments {
     name: String,
     /// Like shop.apps.localhost or shop.apps.localhost/api
     route: String,
+    /// The app's percentage of the requests; apps without one share the rest
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(1..=100))]
+    weight: Option<u8>,
+    /// How the route chooses instances, like loadbalancing=least-connection; an empty value removes it
+    #[arg(long = "option", value_name = "NAME=VALUE", value_parser = option)]
+    options: Vec<(String, String)>,
     #[command(flatten)]
     common: Common,
 }
@@ -24,13 +30,39 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     };
     let (host, domain) = split(&target, name).await?;
     let route = route(&target, &host, &domain, &path).await?;
-    let destinations = json!({ "destinations": [{ "app": { "guid": app } }] });
+    set_options(&target, &guid(&route)?, &arguments.options).await?;
+    let mut destination = json!({ "app": { "guid": app } });
+    if let Some(weight) = arguments.weight {
+        destination["weight"] = json!(weight);
+    }
+    let destinations = json!({ "destinations": [destination] });
     let address = format!("/v3/routes/{}/destinations", guid(&route)?);
     let answer: Value = target.client.post(&address, destinations).await?;
     if arguments.common.json {
         return output::print_json(&answer);
     }
     output::say(&format!("{} leads to {}", arguments.route, arguments.name));
+    Ok(())
+}
+
+fn option(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+async fn set_options(
+    target: &Target,
+    route: &str,
+    options: &[(String, String)],
+) -> anyhow::Result<()> {
+    if options.is_empty() {
+        return Ok(());
+    }
+    let value = |text: &str| if text.is_empty() { Value::Null } else { json!(text) };
+    let options: serde_json::Map<_, _> =
+        options.iter().map(|(name, text)| (name.clone(), value(text))).collect();
+    let address = format!("/v3/routes/{route}");
+    let _route: Value = target.client.patch(&address, json!({ "options": options })).await?;
     Ok(())
 }
 

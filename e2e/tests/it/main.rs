@@ -20,6 +20,7 @@ mod cf_services;
 mod cf_sources;
 mod cf_story;
 mod cf_tasks;
+mod cf_team_routes;
 mod cli;
 mod configuration;
 mod cupola_cli;
