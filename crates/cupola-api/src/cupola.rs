@@ -3,6 +3,7 @@
 mod changes;
 mod cost;
 mod dora;
+mod restore;
 
 use std::time::Duration;
 
@@ -37,6 +38,7 @@ pub(crate) fn routes() -> Router<Api> {
         .route("/cupola/v1/apps/{guid}/dora", get(dora::show))
         .route("/cupola/v1/apps/{guid}/why", get(why))
         .route("/cupola/v1/deployments/{guid}/cost", get(cost::show))
+        .route("/cupola/v1/revisions/{guid}/restore", get(restore::preview).post(restore::restore))
 }
 
 async fn why(

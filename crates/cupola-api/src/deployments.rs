@@ -31,6 +31,8 @@ use crate::{
     metadata,
 };
 
+pub(crate) use present::deployment as present;
+
 pub(crate) fn routes() -> Router<Api> {
     Router::new()
         .route("/v3/deployments", get(list).post(create))
@@ -115,7 +117,7 @@ fn target(droplet: Option<String>, revision: Option<String>) -> Result<Target, C
     }
 }
 
-fn max_in_flight(wanted: Option<i64>) -> Result<u32, ControlError> {
+pub(crate) fn max_in_flight(wanted: Option<i64>) -> Result<u32, ControlError> {
     let wanted = u32::try_from(wanted.unwrap_or(1)).ok().filter(|number| *number > 0);
     wanted.ok_or_else(|| {
         ControlError::unprocessable("Max in flight must be an integer greater than 0")
@@ -142,7 +144,10 @@ fn web_options(options: &Options) -> Result<WebOptions, ControlError> {
 }
 
 /// Upstream's words: app/messages/deployment_create_message.rb.
-fn strategy(name: Option<&str>, canary: Option<Canary>) -> Result<Strategy, ControlError> {
+pub(crate) fn strategy(
+    name: Option<&str>,
+    canary: Option<Canary>,
+) -> Result<Strategy, ControlError> {
     match (name.unwrap_or("rolling"), canary) {
         ("rolling", None) => Ok(Strategy::Rolling),
         ("rolling", Some(_)) => {

@@ -27,6 +27,7 @@ mod output;
 mod promote;
 mod push;
 mod revisions;
+mod rollback;
 mod routes;
 mod scale;
 mod since;
@@ -78,8 +79,8 @@ pub enum Verb {
     Revisions(revisions::Arguments),
     /// Run in another space what runs in this one, unchanged
     Promote(promote::Arguments),
-    /// Go back to code, environment and commands of an earlier revision
-    Rollback(deploy::Arguments),
+    /// Go back to an earlier revision with its scale, checks and routes
+    Rollback(rollback::Arguments),
     /// Delete an app with its routes
     Delete(delete::Arguments),
     /// List the routes of the space
@@ -129,7 +130,7 @@ async fn perform(verb: Verb, command: &dyn Fn() -> clap::Command) -> anyhow::Res
         Verb::Restart(arguments) => lifecycle::restart(arguments).await,
         Verb::Revisions(arguments) => revisions::run(arguments).await,
         Verb::Promote(arguments) => promote::run(arguments).await,
-        Verb::Rollback(arguments) => deploy::rollback(arguments).await,
+        Verb::Rollback(arguments) => rollback::run(arguments).await,
         Verb::Delete(arguments) => delete::run(arguments).await,
         Verb::Routes(arguments) => routes::run(arguments).await,
         Verb::MapRoute(arguments) => map_route::run(arguments).await,

@@ -8,12 +8,13 @@ use std::collections::BTreeSet;
 use cupola_domain::{
     access::Access,
     apps::AppState,
-    deployments::{Before, Deployment, DeploymentState, Strategy, WebOptions},
+    deployments::{Before, Deployment, DeploymentState, Restores, Strategy, WebOptions},
     droplets::Droplet,
     generations::{Generation, Release, Share},
     ids::{AppId, DeploymentId, DropletId, RevisionId},
     orgs::Metadata,
     processes::{Process, WEB},
+    restoring::Restoration,
     revisions::Revision,
 };
 use cupola_ports::store::{self, Condition, Direction, Page, Query, ReadTx, WriteTx};
@@ -57,19 +58,41 @@ impl Control {
     ) -> Result<Deployment, ControlError> {
         let mut tx = self.write().await?;
         let access = self.access(&mut *tx, caller).await?;
-        let mut placed = self.app_to_deploy(&mut *tx, &access, new.app).await?;
-        let web = self.web_process(&mut *tx, new.app).await?;
+        let placed = self.app_to_deploy(&mut *tx, &access, new.app).await?;
+        let deployment = self.deploy(&mut *tx, caller, placed, new, None).await?;
+        tx.commit().await?;
+        let app = deployment.app_id;
+        self.tell(app, format!("Creating deployment for app with guid {app}"));
+        Ok(deployment)
+    }
+
+    /// Writes a deployment and what follows from it at once.
+    pub(crate) async fn deploy(
+        &self,
+        tx: &mut dyn WriteTx,
+        caller: &Caller,
+        mut placed: PlacedApp,
+        new: NewDeployment,
+        restores: Option<Restores>,
+    ) -> Result<Deployment, ControlError> {
+        let web = self.web_process(tx, new.app).await?;
         self.scaled(&web, scale_of(new.web))?;
-        self.keep_present_generation(&mut *tx, &placed).await?;
-        let settings = self.before(&mut *tx, &placed).await?;
-        let revision = self.aim(&mut *tx, caller, &mut placed, new.target).await?;
-        let origin = revision.as_ref().map_or(Origin::Settings, Origin::Rollback);
-        let (generation, revision) = self.new_generation(&mut *tx, caller, &placed, origin).await?;
+        self.keep_present_generation(tx, &placed).await?;
+        let settings = self.before(tx, &placed).await?;
+        let revision = self.aim(tx, caller, &mut placed, new.target).await?;
+        if let Some(Restores { restoration, .. }) = &restores {
+            set_processes(tx, new.app, restoration).await?;
+        }
+        let origin = match (&revision, &restores) {
+            (None, _) => Origin::Settings,
+            (Some(to), None) => Origin::Rollback(to),
+            (Some(to), Some(restores)) => Origin::Restore(to, &restores.restoration),
+        };
+        let (generation, revision) = self.new_generation(tx, caller, &placed, origin).await?;
         let before = placed.app.generation;
-        let data = self.about_release(&mut *tx, before, &generation, revision.as_ref()).await?;
+        let mut data = self.about_release(tx, before, &generation, revision.as_ref()).await?;
         let revision = revision.map(|revision| (revision.id, revision.version));
-        let release_phase =
-            self.begin_release_phase(&mut *tx, caller, &placed, &generation).await?;
+        let release_phase = self.begin_release_phase(tx, caller, &placed, &generation).await?;
         let now = self.ports.clock.now();
         let is_canary = new.strategy != Strategy::Rolling;
         let mut deployment = Deployment {
@@ -80,6 +103,7 @@ impl Control {
             web: new.web,
             droplet: generation.release.droplet,
             before: settings,
+            restores,
             revision,
             release_phase,
             state: DeploymentState::Deploying,
@@ -94,28 +118,25 @@ impl Control {
             created_at: now,
             updated_at: now,
         };
-        if let Some(previous) = self.supersede(&mut *tx, new.app).await? {
+        if let Some(previous) = self.supersede(tx, new.app).await? {
             // A cancel goes back to what ran before both.
             deployment.before = previous.before.clone();
             deployment.replaces = replaced_with(previous);
         }
         if placed.app.desired == AppState::Stopped {
-            self.start_at_once(&mut *tx, &mut placed, &mut deployment, &generation).await?;
+            self.start_at_once(tx, &mut placed, &mut deployment, &generation).await?;
         }
-        self.limit_web(&mut *tx, &deployment, generation).await?;
-        self.update_app_row(&mut *tx, &mut placed.app).await?;
-        forget_oldest(&mut *tx, new.app).await?;
-        store::insert(&mut *tx, &deployment).await?;
-        let mut data = data;
+        self.limit_web(tx, &deployment, generation).await?;
+        self.update_app_row(tx, &mut placed.app).await?;
+        forget_oldest(tx, new.app).await?;
+        store::insert(tx, &deployment).await?;
         data["deployment_guid"] = deployment.id.to_string().into();
         data["type"] = matches!(new.target, Target::Revision(_)).then_some("rollback").into();
         data["revision_guid"] = deployment.revision.map(|(id, _)| id.to_string()).into();
         data["strategy"] = deployment.strategy.name().into();
         data["request"] = new.request;
         let event = placed.event("audit.app.deployment.create", data);
-        self.record(&mut *tx, caller.party(), event).await?;
-        tx.commit().await?;
-        self.tell(new.app, format!("Creating deployment for app with guid {}", new.app));
+        self.record(tx, caller.party(), event).await?;
         Ok(deployment)
     }
 
@@ -275,6 +296,9 @@ impl Control {
         let mut web = self.web_process(tx, placed.app.id).await?;
         deployment.web.apply(&mut web);
         store::update(tx, &web).await?;
+        if let Some(restores) = &deployment.restores {
+            self.finish_restoration(tx, &placed.app, restores).await?;
+        }
         deployment.new = Share::of(generation.id, web.instances);
         deployment.replaces.clear();
         deployment.state = DeploymentState::Deployed;
@@ -404,6 +428,22 @@ impl Control {
         let placed = self.readable_app(tx, access, deployment.app_id).await;
         Ok((placed.map_err(|error| error.not_found_as("Deployment"))?, deployment))
     }
+}
+
+/// Gives the processes the limits and checks that they are restored to, for the new instances.
+async fn set_processes(
+    tx: &mut dyn WriteTx,
+    app: AppId,
+    restoration: &Restoration,
+) -> Result<(), ControlError> {
+    for step in &restoration.processes {
+        let query = Query::by("app_id", app.to_string()).and_by("kind", step.kind.as_str());
+        if let Some(mut process) = store::first::<Process>(tx, &query).await? {
+            step.to.set_on(&mut process);
+            store::update(tx, &process).await?;
+        }
+    }
+    Ok(())
 }
 
 /// Makes room for one more deployment of the app; those that have ended are kept for a while.

@@ -31,6 +31,7 @@ pub mod manifest;
 pub mod orgs;
 pub mod packages;
 pub mod processes;
+pub mod restoring;
 pub mod revisions;
 pub mod roles;
 pub mod routes;

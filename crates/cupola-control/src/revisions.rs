@@ -12,6 +12,7 @@ use cupola_domain::{
     instances::{Instance, InstanceState},
     orgs::Metadata,
     processes::{Process, WEB},
+    restoring::Restoration,
     revisions::{Revision, differences},
 };
 use cupola_ports::store::{self, Condition, Direction, Page, Query, ReadTx, WriteTx};
@@ -42,6 +43,8 @@ pub(crate) enum Origin<'a> {
     /// What the app is set to.
     Settings,
     Rollback(&'a Revision),
+    /// With what surrounded it.
+    Restore(&'a Revision, &'a Restoration),
 }
 
 /// Kept per app, as upstream does.
@@ -146,7 +149,7 @@ impl Control {
         Ok(revision)
     }
 
-    async fn readable_revision(
+    pub(crate) async fn readable_revision(
         &self,
         tx: &mut (impl ReadTx + ?Sized),
         access: &Access,
@@ -228,7 +231,12 @@ impl Control {
             Origin::Rollback(to) => {
                 reasons.push(format!("Rolled back to revision {}.", to.version));
             }
+            Origin::Restore(to, restoration) => {
+                reasons.push(format!("Rolled back to revision {}.", to.version));
+                reasons.extend(restoration.summary());
+            }
         }
+        self.leave_revision(tx, app, release).await?;
         let now = self.ports.clock.now();
         let revision = Revision {
             id: RevisionId::random(),
@@ -236,6 +244,8 @@ impl Control {
             version: latest.map_or(0, |latest| latest.version) + 1,
             description: reasons.join(" "),
             release: release.clone(),
+            as_left: None,
+            before_manifest: None,
             // The droplet may be gone one day; where it came from stays known.
             metadata: source,
             created_at: now,

@@ -139,7 +139,7 @@ impl Control {
         Ok(route)
     }
 
-    async fn refuse_conflicts(
+    pub(crate) async fn refuse_conflicts(
         &self,
         tx: &mut (impl ReadTx + ?Sized),
         space: &Space,

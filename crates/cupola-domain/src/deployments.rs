@@ -7,11 +7,13 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    audit::Party,
     generations::Share,
     ids::{AppId, DeploymentId, DropletId, GenerationId, RevisionId},
     orgs::Metadata,
     processes::{InstanceLimits, Process},
     release_phase::ReleasePhase,
+    restoring::Restoration,
     sidecars::SidecarSpec,
     time::Timestamp,
     traffic::{Cost, CostPhase},
@@ -123,6 +125,13 @@ pub struct Before {
     pub sidecars: Vec<SidecarSpec>,
 }
 
+/// A rollback of what surrounds an app, and who asked for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restores {
+    pub restoration: Restoration,
+    pub actor: Party,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Deployment {
     pub id: DeploymentId,
@@ -133,6 +142,9 @@ pub struct Deployment {
     pub web: WebOptions,
     pub droplet: DropletId,
     pub before: Before,
+    /// What changes around the app when this is deployed.
+    #[serde(default)]
+    pub restores: Option<Restores>,
     /// With its version.
     pub revision: Option<(RevisionId, u32)>,
     /// Of the new generation. No new instance is started before it has succeeded.

@@ -25,6 +25,7 @@ pub mod orgs;
 pub mod packages;
 pub mod processes;
 pub mod release_phase;
+pub mod restoring;
 pub mod revisions;
 pub mod roles;
 pub mod route_table;

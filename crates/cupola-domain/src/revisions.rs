@@ -8,6 +8,7 @@ use crate::{
     generations::Release,
     ids::{AppId, RevisionId},
     orgs::Metadata,
+    restoring::Surroundings,
     time::Timestamp,
 };
 
@@ -20,6 +21,13 @@ pub struct Revision {
     /// What differs from the revision before.
     pub description: String,
     pub release: Release,
+    /// What surrounded it when it was left for another one. None: it runs, never ran, or was left by
+    /// a platform that did not keep that.
+    #[serde(default)]
+    pub as_left: Option<Surroundings>,
+    /// What surrounded it before a manifest was applied that may belong to the next revision.
+    #[serde(default)]
+    pub before_manifest: Option<(Timestamp, Surroundings)>,
     pub metadata: Metadata,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,

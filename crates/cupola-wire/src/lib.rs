@@ -21,6 +21,7 @@ pub mod metadata;
 pub mod organizations;
 pub mod packages;
 pub mod processes;
+pub mod restore;
 pub mod revisions;
 pub mod roles;
 pub mod routes;

@@ -14,7 +14,7 @@ use cupola_wire::{
 
 use crate::{Api, metadata};
 
-pub(super) fn deployment(api: &Api, deployment: &Deployment) -> deployments::Deployment {
+pub(crate) fn deployment(api: &Api, deployment: &Deployment) -> deployments::Deployment {
     let own = format!("/v3/deployments/{}", deployment.id);
     let mut links = api.links([
         ("self", own.clone()),

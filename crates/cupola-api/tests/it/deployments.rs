@@ -16,33 +16,33 @@ use serde_json::{Value, json};
 
 use crate::push::{platform, push, staged, to};
 
-fn web(app: &str) -> ProcessId {
+pub(crate) fn web(app: &str) -> ProcessId {
     ProcessId::from_uuid(app.parse::<AppId>().unwrap().uuid())
 }
 
-async fn deploy(client: &Client<'_>, app: &str, more: Value) -> Answer {
+pub(crate) async fn deploy(client: &Client<'_>, app: &str, more: Value) -> Answer {
     let mut body = json!({ "relationships": { "app": to(app) } });
     body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     client.post("/v3/deployments", body).await
 }
 
 /// The deployment when it has ended or paused, or after a while.
-async fn settled(client: &Client<'_>, deployment: &Answer) -> Answer {
+pub(crate) async fn settled(client: &Client<'_>, deployment: &Answer) -> Answer {
     deployment.expect(201);
     client.get(&format!("/v3/deployments/{}", deployment.guid())).await
 }
 
-fn reason(answer: &Answer) -> &str {
+pub(crate) fn reason(answer: &Answer) -> &str {
     answer.expect(200)["status"]["reason"].as_str().unwrap()
 }
 
-async fn scale(client: &Client<'_>, app: &str, instances: u32) {
+pub(crate) async fn scale(client: &Client<'_>, app: &str, instances: u32) {
     let path = format!("/v3/apps/{app}/processes/web/actions/scale");
     client.post(&path, json!({ "instances": instances })).await.expect(202);
 }
 
 /// The instances that requests are sent to, once `is_right`.
-async fn routed(
+pub(crate) async fn routed(
     platform: &TestPlatform,
     is_right: impl Fn(&[InstanceId]) -> bool,
 ) -> Vec<InstanceId> {
@@ -58,7 +58,7 @@ async fn routed(
 }
 
 /// A platform with a running app of so many instances.
-async fn running(instances: u32) -> (TestPlatform, String) {
+pub(crate) async fn running(instances: u32) -> (TestPlatform, String) {
     let platform = platform().await;
     let admin = platform.as_admin().await;
     let app = push(&admin, &platform.space.to_string(), "shop").await;

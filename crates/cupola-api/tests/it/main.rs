@@ -23,6 +23,7 @@ mod organizations;
 mod packages;
 mod push;
 mod release_phase;
+mod restoring;
 mod roles;
 mod root;
 mod routes;

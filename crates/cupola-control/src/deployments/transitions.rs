@@ -10,6 +10,7 @@ use cupola_domain::{
     generations::Generation,
     ids::AppId,
     processes::{Process, WEB},
+    restoring::Restoration,
 };
 use cupola_ports::store::{self, Query, WriteTx};
 
@@ -55,6 +56,9 @@ impl Control {
                 }
             }
         }
+        if let Some(restores) = &deployment.restores {
+            undo_processes(tx, app.id, &restores.restoration).await?;
+        }
         self.update_app_row(tx, &mut app).await?;
         let event = placed.event("audit.app.deployment.cancel", about(deployment));
         self.record(tx, actor, event).await
@@ -75,6 +79,9 @@ impl Control {
             deployment.web.apply(&mut web);
             store::update(tx, &web).await?;
         }
+        if let Some(restores) = &deployment.restores {
+            self.finish_restoration(tx, app, restores).await?;
+        }
         self.update_app_row(tx, app).await
     }
 
@@ -93,4 +100,24 @@ impl Control {
         store::update(tx, &deployment).await?;
         Ok(Some(deployment))
     }
+}
+
+/// Sets limits and checks back to what they were before the rollback, as far as nobody has set them
+/// to something else since.
+async fn undo_processes(
+    tx: &mut dyn WriteTx,
+    app: AppId,
+    restoration: &Restoration,
+) -> Result<(), ControlError> {
+    for step in &restoration.processes {
+        let Some(from) = &step.from else { continue };
+        let query = Query::by("app_id", app.to_string()).and_by("kind", step.kind.as_str());
+        if let Some(mut process) = store::first::<Process>(tx, &query).await?
+            && step.to.is_set_on(&process)
+        {
+            from.set_on(&mut process);
+            store::update(tx, &process).await?;
+        }
+    }
+    Ok(())
 }

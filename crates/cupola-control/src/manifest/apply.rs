@@ -53,6 +53,7 @@ impl Control {
             Some(app) => PlacedApp { app, space: space.clone(), org: org.clone() },
             None => self.create_empty(tx, caller, space, org, &wanted.name).await?,
         };
+        self.note_before_manifest(tx, &placed.app).await?;
         self.apply_own(tx, caller, &mut placed, wanted).await?;
         for process in &wanted.processes {
             self.apply_process(tx, caller, &placed, process).await?;

@@ -31,6 +31,7 @@ fn deployment(strategy: Strategy, max_in_flight: u32, old: u32) -> Deployment {
             commands: BTreeMap::new(),
             sidecars: Vec::new(),
         },
+        restores: None,
         revision: None,
         release_phase: None,
         state: DeploymentState::Deploying,

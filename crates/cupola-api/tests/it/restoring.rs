@@ -1,0 +1,220 @@
+//! `/cupola/v1/revisions/{guid}/restore`: back to a revision with what surrounded it.
+
+use cupola_domain::{instances::ExitCause, roles::RoleKind};
+use cupola_testkit::http::{Answer, Client};
+use serde_json::{Value, json};
+
+use crate::{
+    deployments::{deploy, reason, routed, running, scale, settled, web},
+    push::{apply, push, staged, to},
+};
+
+/// The path of the restoration of a revision by its number.
+async fn restore_of(client: &Client<'_>, app: &str, version: u32) -> String {
+    let revisions = client.get(&format!("/v3/apps/{app}/revisions?versions={version}")).await;
+    let guid = revisions.expect(200)["resources"][0]["guid"].as_str().unwrap().to_owned();
+    format!("/cupola/v1/revisions/{guid}/restore")
+}
+
+/// A second revision, with two instances more and another route.
+async fn second_revision(client: &Client<'_>, app: &str) {
+    let (_, droplet) = staged(client, app).await;
+    let created = deploy(client, app, json!({ "droplet": { "guid": droplet } })).await;
+    assert_eq!(reason(&settled(client, &created).await), "DEPLOYED");
+    scale(client, app, 3).await;
+}
+
+async fn addresses(client: &Client<'_>, app: &str) -> Vec<String> {
+    let routes = client.get(&format!("/v3/apps/{app}/routes")).await;
+    let routes = routes.expect(200)["resources"].as_array().unwrap().clone();
+    let mut urls: Vec<String> =
+        routes.iter().map(|route| route["url"].as_str().unwrap().to_owned()).collect();
+    urls.sort();
+    urls
+}
+
+async fn only_route(client: &Client<'_>, app: &str) -> String {
+    let routes = client.get(&format!("/v3/apps/{app}/routes")).await;
+    routes.expect(200)["resources"][0]["guid"].as_str().unwrap().to_owned()
+}
+
+async fn map(client: &Client<'_>, space: &str, host: &str, app: &str) -> Answer {
+    let domains = client.get("/v3/domains").await;
+    let domain = domains.expect(200)["resources"][0]["guid"].as_str().unwrap().to_owned();
+    let relationships = json!({ "space": to(space), "domain": to(&domain) });
+    let new = json!({ "host": host, "relationships": relationships });
+    let route = client.post("/v3/routes", new).await;
+    let path = format!("/v3/routes/{}/destinations", route.guid());
+    let to_app = json!({ "destinations": [{ "app": { "guid": app } }] });
+    client.post(&path, to_app).await.expect(200);
+    route
+}
+
+async fn unmap_all(client: &Client<'_>, route: &str) {
+    let path = format!("/v3/routes/{route}/destinations");
+    client.patch(&path, json!({ "destinations": [] })).await.expect(200);
+}
+
+async fn instances(client: &Client<'_>, app: &str) -> Value {
+    client.get(&format!("/v3/processes/{app}")).await.expect(200)["instances"].clone()
+}
+
+#[tokio::test]
+async fn scale_and_routes_are_as_they_were_when_the_old_revision_runs_again() {
+    let (platform, app) = running(1).await;
+    let admin = platform.as_admin().await;
+    let space = platform.space.to_string();
+    let before = addresses(&admin, &app).await;
+    let first_route = only_route(&admin, &app).await;
+    second_revision(&admin, &app).await;
+    unmap_all(&admin, &first_route).await;
+    map(&admin, &space, "other", &app).await;
+    let path = restore_of(&admin, &app, 1).await;
+
+    let preview = admin.get(&path).await;
+    let created = admin.post(&path, json!({})).await;
+    let deployed = settled(&admin, &created).await;
+
+    let preview = preview.expect(200);
+    assert_eq!(preview["code"], true);
+    assert_eq!(preview["present"], 2);
+    assert_eq!(preview["processes"][0]["from"]["instances"], 3);
+    assert_eq!(preview["processes"][0]["to"]["instances"], 1);
+    assert_eq!(preview["routes_added"], json!(before));
+    assert_eq!(preview["routes_removed"], json!(["other.apps.cupola.test"]));
+    assert_eq!(preview["lost"], json!([]));
+    assert_eq!(reason(&deployed), "DEPLOYED", "{}", deployed.text());
+    assert_eq!(addresses(&admin, &app).await, before);
+    assert_eq!(instances(&admin, &app).await, 1);
+    routed(&platform, |ids| ids.len() == 1).await;
+    let newest = admin.get(&format!("/v3/apps/{app}/revisions?versions=3")).await;
+    assert_eq!(
+        newest.expect(200)["resources"][0]["description"],
+        "New droplet deployed. Rolled back to revision 1. Scale and routes restored."
+    );
+    let events = admin.get("/v3/audit_events?types=audit.app.deployment.create").await;
+    let data = &events.expect(200)["resources"].as_array().unwrap().last().unwrap()["data"];
+    assert_eq!(data["request"]["restores"]["instances"], json!({ "web": 1 }));
+    let again = admin.post(&restore_of(&admin, &app, 3).await, json!({})).await;
+    assert!(again.detail(422).starts_with("Everything is as it was"), "{}", again.text());
+}
+
+#[tokio::test]
+async fn manifest_of_a_push_counts_as_part_of_the_revision_that_it_brings() {
+    let (platform, app) = running(1).await;
+    let admin = platform.as_admin().await;
+    let manifest = "applications:\n- name: shop\n  instances: 4\n  health-check-type: http\n";
+    apply(&admin, &platform.space.to_string(), manifest).await;
+    let (_, droplet) = staged(&admin, &app).await;
+    let created = deploy(&admin, &app, json!({ "droplet": { "guid": droplet } })).await;
+    assert_eq!(reason(&settled(&admin, &created).await), "DEPLOYED");
+    let path = restore_of(&admin, &app, 1).await;
+
+    let preview = admin.get(&path).await;
+    let restored = admin.post(&path, json!({})).await;
+    let restored = settled(&admin, &restored).await;
+
+    let process = &preview.expect(200)["processes"][0];
+    assert_eq!(process["to"]["instances"], 1);
+    assert_eq!(process["checks"], true);
+    assert_eq!(reason(&restored), "DEPLOYED");
+    let web = admin.get(&format!("/v3/processes/{app}")).await;
+    assert_eq!(web.expect(200)["health_check"]["type"], "port");
+    assert_eq!(web.body["instances"], 1);
+}
+
+#[tokio::test]
+async fn route_that_leads_to_another_app_now_is_told_and_left_to_it() {
+    let (platform, app) = running(1).await;
+    let admin = platform.as_admin().await;
+    let route = only_route(&admin, &app).await;
+    let other = push(&admin, &platform.space.to_string(), "other").await;
+    second_revision(&admin, &app).await;
+    let path = format!("/v3/routes/{route}/destinations");
+    let to_other = json!({ "destinations": [{ "app": { "guid": other } }] });
+    admin.patch(&path, to_other).await.expect(200);
+    let restore = restore_of(&admin, &app, 1).await;
+
+    let preview = admin.get(&restore).await;
+    let refused = admin.post(&restore, json!({})).await;
+    let partial = admin.post(&restore, json!({ "partial": true })).await;
+    let partial = settled(&admin, &partial).await;
+
+    assert_eq!(preview.expect(200)["lost"][0]["what"], "route shop.apps.cupola.test");
+    let told = "Not everything can be as it was with revision 1: route shop.apps.cupola.test: it \
+                leads to another app now";
+    assert!(refused.detail(422).starts_with(told), "{}", refused.text());
+    assert_eq!(reason(&partial), "DEPLOYED");
+    assert_eq!(addresses(&admin, &app).await, Vec::<String>::new());
+    assert!(addresses(&admin, &other).await.contains(&"shop.apps.cupola.test".to_owned()));
+}
+
+#[tokio::test]
+async fn rollback_that_fails_leaves_scale_checks_and_routes_alone() {
+    let (platform, app) = running(1).await;
+    let admin = platform.as_admin().await;
+    second_revision(&admin, &app).await;
+    map(&admin, &platform.space.to_string(), "other", &app).await;
+    let (web_before, routes_before) =
+        (instances(&admin, &app).await, addresses(&admin, &app).await);
+    platform.cells.let_crash(web(&app), ExitCause::Exited { code: 3 });
+
+    let created = admin.post(&restore_of(&admin, &app, 1).await, json!({})).await;
+    let ended = settled(&admin, &created).await;
+
+    assert_eq!(reason(&ended), "CANCELED", "{}", ended.text());
+    assert_eq!(instances(&admin, &app).await, web_before);
+    assert_eq!(addresses(&admin, &app).await, routes_before);
+}
+
+#[tokio::test]
+async fn canary_restores_what_surrounds_only_when_it_is_continued() {
+    let (platform, app) = running(1).await;
+    let admin = platform.as_admin().await;
+    second_revision(&admin, &app).await;
+
+    let path = restore_of(&admin, &app, 1).await;
+    let created = admin.post(&path, json!({ "strategy": "canary" })).await;
+    let paused = settled(&admin, &created).await;
+    let while_paused = instances(&admin, &app).await;
+    let path = format!("/v3/deployments/{}", created.guid());
+    admin.post(&format!("{path}/actions/continue"), json!({})).await.expect(200);
+    let ended = admin.get(&path).await;
+
+    assert_eq!(reason(&paused), "PAUSED");
+    assert_eq!(while_paused, 3);
+    assert_eq!(reason(&ended), "DEPLOYED");
+    assert_eq!(instances(&admin, &app).await, 1);
+}
+
+#[tokio::test]
+async fn rollback_of_cf_leaves_scale_and_routes_as_they_are() {
+    let (platform, app) = running(1).await;
+    let admin = platform.as_admin().await;
+    second_revision(&admin, &app).await;
+    let first = admin.get(&format!("/v3/apps/{app}/revisions?versions=1")).await;
+    let first = first.expect(200)["resources"][0]["guid"].clone();
+
+    let created = deploy(&admin, &app, json!({ "revision": { "guid": first } })).await;
+
+    assert_eq!(reason(&settled(&admin, &created).await), "DEPLOYED");
+    assert_eq!(instances(&admin, &app).await, 3);
+}
+
+#[tokio::test]
+async fn restoring_is_for_those_who_operate_the_app() {
+    let (platform, app) = running(1).await;
+    let admin = platform.as_admin().await;
+    let auditor = platform.as_user("bob", &[RoleKind::SpaceAuditor]).await;
+    let supporter = platform.as_user("sue", &[RoleKind::SpaceSupporter]).await;
+    let stranger = platform.as_user("eve", &[]).await;
+    let path = restore_of(&admin, &app, 1).await;
+
+    supporter.get(&path).await.expect(200);
+    assert_eq!(stranger.get(&path).await.detail(404), "Revision not found");
+    assert_eq!(stranger.post(&path, json!({})).await.detail(404), "Revision not found");
+    let refused = "You are not authorized to perform the requested action";
+    assert_eq!(auditor.get(&path).await.detail(403), refused);
+    assert_eq!(auditor.post(&path, json!({})).await.detail(403), refused);
+    assert_eq!(platform.anonymous().get(&path).await.detail(401), "Authentication error");
+}

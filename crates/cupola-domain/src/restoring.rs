@@ -1,0 +1,250 @@
+//! Decides what has to change so that an app is set up as it was around an earlier revision.
+//!
+//! A revision tells what runs. What surrounds it (how many instances, which routes) changes
+//! without one, so that it is written down when a revision is left.
+//!
+//! Invariant: never takes an address from somebody else, and never loses a word about what cannot
+//! be as it was.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    ids::{AppId, DomainId, RouteId},
+    processes::{HealthCheck, InstanceLimits, Process},
+};
+
+/// What is set around a release.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Surroundings {
+    /// By process type.
+    pub processes: BTreeMap<String, ProcessSetting>,
+    pub routes: Vec<RouteSetting>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessSetting {
+    pub instances: u32,
+    pub limits: InstanceLimits,
+    pub health_check: HealthCheck,
+    pub readiness_check: HealthCheck,
+}
+
+impl ProcessSetting {
+    /// Gives a process these limits and checks, but not this number of instances.
+    pub fn set_on(&self, process: &mut Process) {
+        process.limits = self.limits;
+        process.health_check.clone_from(&self.health_check);
+        process.readiness_check.clone_from(&self.readiness_check);
+    }
+
+    /// Whether the process has these limits and checks.
+    pub fn is_set_on(&self, process: &Process) -> bool {
+        process.limits == self.limits
+            && process.health_check == self.health_check
+            && process.readiness_check == self.readiness_check
+    }
+}
+
+/// A route that leads to a process of the app.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouteSetting {
+    pub route_id: RouteId,
+    pub domain_id: DomainId,
+    pub domain: String,
+    pub host: String,
+    pub path: String,
+    pub options: serde_json::Map<String, serde_json::Value>,
+    pub process_type: String,
+    pub port: Option<u16>,
+    pub protocol: String,
+    pub weight: Option<u8>,
+    /// Other apps that the route leads to.
+    pub beside: BTreeSet<AppId>,
+}
+
+impl RouteSetting {
+    /// Host, domain and path.
+    pub fn address(&self) -> String {
+        let dot = if self.host.is_empty() { "" } else { "." };
+        format!("{}{dot}{}{}", self.host, self.domain, self.path)
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        self.address() == other.address() && self.process_type == other.process_type
+    }
+}
+
+/// What is found now under the address of a route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// No route; one can be made.
+    Free,
+    /// A route of the app's space, which leads to these other apps.
+    InSpace { beside: BTreeSet<AppId> },
+    /// It cannot be had, and why.
+    Refused(String),
+}
+
+/// What one instance may be given at most on this platform.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    pub instances_max: u32,
+    pub memory_mib_max: u32,
+    pub disk_mib_max: u32,
+}
+
+/// What has to change.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restoration {
+    pub processes: Vec<ProcessStep>,
+    pub routes_added: Vec<RouteSetting>,
+    pub routes_removed: Vec<RouteSetting>,
+    pub routes_changed: Vec<RouteStep>,
+    /// What cannot be as it was.
+    pub lost: Vec<Lost>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessStep {
+    pub kind: String,
+    /// None: the app has no such process now; one comes with the droplet.
+    pub from: Option<ProcessSetting>,
+    pub to: ProcessSetting,
+}
+
+/// Another weight or other options.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouteStep {
+    pub from: RouteSetting,
+    pub to: RouteSetting,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lost {
+    pub what: String,
+    pub why: String,
+}
+
+impl Restoration {
+    /// Nothing of what surrounds the release has to change.
+    pub fn is_empty(&self) -> bool {
+        self.processes.is_empty()
+            && self.routes_added.is_empty()
+            && self.routes_removed.is_empty()
+            && self.routes_changed.is_empty()
+    }
+
+    /// How many instances of a process there shall be, if another number than now.
+    pub fn instances(&self, kind: &str) -> Option<u32> {
+        let step = self.processes.iter().find(|step| step.kind == kind)?;
+        let is_other = step.from.as_ref().is_none_or(|from| from.instances != step.to.instances);
+        is_other.then_some(step.to.instances)
+    }
+
+    /// In words, for the description of the revision that comes of it.
+    pub fn summary(&self) -> Option<String> {
+        let has_routes = !self.routes_added.is_empty()
+            || !self.routes_removed.is_empty()
+            || !self.routes_changed.is_empty();
+        let what = match (!self.processes.is_empty(), has_routes) {
+            (true, true) => "Scale and routes",
+            (true, false) => "Scale",
+            (false, true) => "Routes",
+            (false, false) => return None,
+        };
+        Some(format!("{what} restored."))
+    }
+}
+
+/// Compares what surrounded the revision `then` with what is set `now`. `address` tells what is found
+/// under the address of a route that does not lead to the app any more.
+pub fn plan(
+    then: &Surroundings,
+    now: &Surroundings,
+    bounds: Bounds,
+    address: impl Fn(&RouteSetting) -> Address,
+) -> Restoration {
+    let mut restoration = Restoration::default();
+    plan_processes(&mut restoration, then, now, bounds);
+    for wanted in &then.routes {
+        match now.routes.iter().find(|present| present.is_same(wanted)) {
+            Some(present) if is_set_alike(present, wanted) => {}
+            Some(present) => {
+                let (from, to) = (present.clone(), wanted.clone());
+                restoration.routes_changed.push(RouteStep { from, to });
+            }
+            None => match refusal(wanted, address(wanted)) {
+                None => restoration.routes_added.push(wanted.clone()),
+                Some(why) => {
+                    let what = format!("route {}", wanted.address());
+                    restoration.lost.push(Lost { what, why });
+                }
+            },
+        }
+    }
+    let is_new = |present: &&RouteSetting| !then.routes.iter().any(|one| one.is_same(present));
+    restoration.routes_removed = now.routes.iter().filter(is_new).cloned().collect();
+    restoration
+}
+
+/// Why a route cannot lead to the app again.
+fn refusal(wanted: &RouteSetting, address: Address) -> Option<String> {
+    match address {
+        Address::Free => None,
+        Address::Refused(why) => Some(why),
+        // Mapped beside another app it would take a part of that one's requests.
+        Address::InSpace { beside } => (!beside.is_subset(&wanted.beside))
+            .then(|| "it leads to another app now; unmap it from that one first".to_owned()),
+    }
+}
+
+fn is_set_alike(one: &RouteSetting, other: &RouteSetting) -> bool {
+    one.options == other.options && one.weight == other.weight
+}
+
+fn plan_processes(
+    restoration: &mut Restoration,
+    then: &Surroundings,
+    now: &Surroundings,
+    bounds: Bounds,
+) {
+    for (kind, wanted) in &then.processes {
+        let from = now.processes.get(kind).cloned();
+        let (to, lost) = bounded(kind, wanted, bounds);
+        restoration.lost.extend(lost);
+        if from.as_ref() != Some(&to) {
+            restoration.processes.push(ProcessStep { kind: kind.clone(), from, to });
+        }
+    }
+    // What was not there did not run. Its process stays: an app may not have lost its settings.
+    for (kind, present) in &now.processes {
+        if !then.processes.contains_key(kind) && present.instances > 0 {
+            let to = ProcessSetting { instances: 0, ..present.clone() };
+            let from = Some(present.clone());
+            restoration.processes.push(ProcessStep { kind: kind.clone(), from, to });
+        }
+    }
+}
+
+/// The setting within what the platform allows today, and what is lost by that.
+fn bounded(kind: &str, wanted: &ProcessSetting, bounds: Bounds) -> (ProcessSetting, Vec<Lost>) {
+    let mut to = wanted.clone();
+    let mut lost = Vec::new();
+    let mut cap = |value: &mut u32, max: u32, unit: &str| {
+        if *value > max {
+            let what = format!("{value} {unit} of {kind}");
+            let why = format!("the platform allows {max} at most now");
+            lost.push(Lost { what, why });
+            *value = max;
+        }
+    };
+    cap(&mut to.instances, bounds.instances_max, "instances");
+    cap(&mut to.limits.memory_mib, bounds.memory_mib_max, "MiB memory");
+    cap(&mut to.limits.disk_mib, bounds.disk_mib_max, "MiB disk");
+    (to, lost)
+}
+
+#[cfg(test)]
+mod tests;
