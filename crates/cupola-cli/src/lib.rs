@@ -79,7 +79,7 @@ pub enum Verb {
     Revisions(revisions::Arguments),
     /// Run in another space what runs in this one, unchanged
     Promote(promote::Arguments),
-    /// Go back to an earlier revision with its scale, checks and routes
+    /// Go back to an earlier revision with its scale, checks, routes and bindings
     Rollback(rollback::Arguments),
     /// Delete an app with its routes
     Delete(delete::Arguments),

@@ -113,6 +113,8 @@ fn lines(preview: &Restore) -> Vec<String> {
     list("route back", &preview.routes_added);
     list("route away", &preview.routes_removed);
     list("route set", &preview.routes_changed);
+    list("bind", &preview.bindings_added);
+    list("unbind", &preview.bindings_removed);
     let lost = preview.lost.iter().map(|lost| format!("{}: {}", lost.what, lost.why));
     list("CANNOT", &lost.collect::<Vec<_>>());
     if lines.len() == 1 {
@@ -196,6 +198,7 @@ mod tests {
                         "log_rate_limit_in_bytes_per_second": -1 },
             }],
             "routes_added": ["a.test"], "routes_removed": ["b.test"], "routes_changed": [],
+            "bindings_added": ["db"], "bindings_removed": [],
             "lost": [{ "what": "route c.test", "why": "its domain is deleted" }],
             "refusal": null,
         }))
@@ -210,6 +213,7 @@ mod tests {
                 "  scale        web 4 -> 2 instances",
                 "  route back   a.test",
                 "  route away   b.test",
+                "  bind         db",
                 "  CANNOT       route c.test: its domain is deleted",
             ]
         );

@@ -82,6 +82,8 @@ impl Control {
         let revision = self.aim(tx, caller, &mut placed, new.target).await?;
         if let Some(Restores { restoration, .. }) = &restores {
             set_processes(tx, new.app, restoration).await?;
+            let (added, removed) = (&restoration.bindings_added, &restoration.bindings_removed);
+            self.change_bindings(tx, caller, &placed, added, removed).await?;
         }
         let origin = match (&revision, &restores) {
             (None, _) => Origin::Settings,

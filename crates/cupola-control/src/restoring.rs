@@ -1,4 +1,4 @@
-//! Going back to an earlier revision with what surrounded it: scale, checks and routes.
+//! Going back to an earlier revision with what surrounded it: scale, checks, routes and bindings.
 //!
 //! The plan is made when somebody asks, told, and carried out when the new instances serve: a
 //! rollback that fails leaves everything as it was, and a route that comes back never leads to the
@@ -16,10 +16,12 @@ use cupola_domain::{
     orgs::Metadata,
     processes::{Process, WEB},
     restoring::{
-        self, Address, Bounds, Lost, ProcessSetting, Restoration, RouteSetting, Surroundings,
+        self, Address, BindingSetting, Bounds, Lost, ProcessSetting, Restoration, RouteSetting,
+        Surroundings,
     },
     revisions::{Revision, commands},
     routes::{Destination, Route},
+    services::{BindingStrategy, ServiceBinding, ServiceInstance},
     time::Timestamp,
 };
 use cupola_ports::store::{self, Query, ReadTx, WriteTx};
@@ -33,6 +35,7 @@ use crate::{
     domains::usable_by,
     processes::{INSTANCES_MAX, Scale},
     routes::{FoundRoute, NewDestination, NewRoute},
+    services::bindings::{self, NewBinding},
 };
 
 /// A manifest that was applied within this time before a new droplet is started belongs to the same
@@ -152,7 +155,7 @@ impl Control {
             Some(then) => self.plan_restoration(tx, caller, placed, &then, &now).await?,
             None => Restoration {
                 lost: vec![Lost {
-                    what: "scale, checks and routes".to_owned(),
+                    what: "scale, checks, routes and bindings".to_owned(),
                     why: "the platform did not keep what surrounded this revision".to_owned(),
                 }],
                 ..Restoration::default()
@@ -206,13 +209,21 @@ impl Control {
             let at = then.routes.iter().position(|route| route == wanted);
             at.map_or(Address::Free, |at| addresses[at].clone())
         };
+        let mut gone = BTreeSet::new();
+        for binding in &then.bindings {
+            let instance = store::get::<ServiceInstance>(tx, binding.instance_id).await?;
+            if instance.is_none_or(|instance| instance.space_id != placed.space.id) {
+                gone.insert(binding.instance_id);
+            }
+        }
+        let is_bindable = |binding: &BindingSetting| !gone.contains(&binding.instance_id);
         let settings = &self.settings().instances;
         let bounds = Bounds {
             instances_max: u32::try_from(INSTANCES_MAX).unwrap_or(u32::MAX),
             memory_mib_max: settings.memory_mib_max,
             disk_mib_max: settings.disk_mib_max,
         };
-        Ok(restoring::plan(then, now, bounds, found))
+        Ok(restoring::plan(then, now, bounds, found, is_bindable))
     }
 
     /// What is found now where a route was, with the domain and the route if they are there.
@@ -301,7 +312,8 @@ impl Control {
         let access = cupola_domain::access::Access::admin();
         let placed = self.readable_app(tx, &access, app.id).await?;
         let caller = acting_for(restores);
-        let Restoration { processes, routes_added, routes_removed, routes_changed, lost: _ } =
+        // Bindings were restored before the new instances were started.
+        let Restoration { processes, routes_added, routes_removed, routes_changed, .. } =
             &restores.restoration;
         for step in processes.iter().filter(|step| step.kind != WEB) {
             let query = Query::by("app_id", app.id.to_string()).and_by("kind", step.kind.as_str());
@@ -321,6 +333,40 @@ impl Control {
             for destination in of_app(tx, app.id, route).await? {
                 self.unmap(tx, &caller, &found, &destination).await?;
             }
+        }
+        Ok(())
+    }
+
+    /// Binds and unbinds, so that the new instances find it so.
+    pub(crate) async fn change_bindings(
+        &self,
+        tx: &mut dyn WriteTx,
+        caller: &Caller,
+        placed: &PlacedApp,
+        added: &[BindingSetting],
+        removed: &[BindingSetting],
+    ) -> Result<(), ControlError> {
+        let is_of = |binding: &ServiceBinding, setting: &BindingSetting| {
+            binding.service_instance_id == setting.instance_id && binding.name == setting.name
+        };
+        for binding in bindings::of_app(tx, placed.app.id).await? {
+            if removed.iter().any(|setting| is_of(&binding, setting)) {
+                self.unbind(tx, caller, &placed.space, &binding).await?;
+            }
+        }
+        let present = bindings::of_app(tx, placed.app.id).await?;
+        for setting in added {
+            if present.iter().any(|binding| is_of(binding, setting)) {
+                continue;
+            }
+            let instance = store::get::<ServiceInstance>(tx, setting.instance_id).await?;
+            let Some(instance) = instance else { continue };
+            let new = NewBinding {
+                name: setting.name.clone(),
+                strategy: BindingStrategy::Multiple,
+                metadata: Metadata::default(),
+            };
+            self.bind(tx, caller, placed, &instance, new, false).await?;
         }
         Ok(())
     }
@@ -416,6 +462,15 @@ async fn surroundings(
             weight: destination.weight,
         });
     }
+    for binding in bindings::of_app(tx, app.id).await? {
+        let instance = store::get::<ServiceInstance>(tx, binding.service_instance_id).await?;
+        let Some(instance) = instance else { continue };
+        surroundings.bindings.push(BindingSetting {
+            instance_id: instance.id,
+            instance: instance.name,
+            name: binding.name,
+        });
+    }
     Ok(surroundings)
 }
 
@@ -486,7 +541,7 @@ async fn change_route(
 }
 
 /// Whoever asked for a rollback, when it is carried out. What they may do was looked at then.
-fn acting_for(restores: &Restores) -> Caller {
+pub(crate) fn acting_for(restores: &Restores) -> Caller {
     let Restores { actor, .. } = restores;
     let user_id = actor.id.parse().unwrap_or(UserId::from_uuid(uuid::Uuid::nil()));
     Caller { user_id, username: actor.name.clone(), admin: true }
@@ -499,6 +554,10 @@ fn not_whole(revision: &Revision, lost: &[Lost]) -> ControlError {
         revision.version,
         lost.join("; ")
     ))
+}
+
+fn instances_of(bindings: &[BindingSetting]) -> Vec<&str> {
+    bindings.iter().map(|binding| binding.instance.as_str()).collect()
 }
 
 /// What an audit event tells of a restoration.
@@ -516,6 +575,8 @@ fn about(restoration: &Restoration) -> serde_json::Value {
         "routes_added": addresses(&restoration.routes_added),
         "routes_removed": addresses(&restoration.routes_removed),
         "routes_changed": restoration.routes_changed.iter().map(|one| one.to.address()).collect::<Vec<_>>(),
+        "bindings_added": instances_of(&restoration.bindings_added),
+        "bindings_removed": instances_of(&restoration.bindings_removed),
         "lost": restoration.lost,
     })
 }

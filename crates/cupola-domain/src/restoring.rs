@@ -1,7 +1,7 @@
 //! Decides what has to change so that an app is set up as it was around an earlier revision.
 //!
-//! A revision tells what runs. What surrounds it (how many instances, which routes) changes
-//! without one, so that it is written down when a revision is left.
+//! A revision tells what runs. What surrounds it (how many instances, which routes and
+//! services) changes without one, so that it is written down when a revision is left.
 //!
 //! Invariant: never takes an address from somebody else, and never loses a word about what cannot
 //! be as it was.
@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ids::{AppId, DomainId, RouteId},
+    ids::{AppId, DomainId, RouteId, ServiceInstanceId},
     processes::{HealthCheck, InstanceLimits, Process},
 };
 
@@ -21,6 +21,23 @@ pub struct Surroundings {
     /// By process type.
     pub processes: BTreeMap<String, ProcessSetting>,
     pub routes: Vec<RouteSetting>,
+    #[serde(default)]
+    pub bindings: Vec<BindingSetting>,
+}
+
+/// A service instance that the app is bound to. Its credentials are its own: they are as they are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BindingSetting {
+    pub instance_id: ServiceInstanceId,
+    pub instance: String,
+    /// None takes the instance's.
+    pub name: Option<String>,
+}
+
+impl BindingSetting {
+    fn is_same(&self, other: &Self) -> bool {
+        (self.instance_id, &self.name) == (other.instance_id, &other.name)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,6 +119,10 @@ pub struct Restoration {
     pub routes_added: Vec<RouteSetting>,
     pub routes_removed: Vec<RouteSetting>,
     pub routes_changed: Vec<RouteStep>,
+    #[serde(default)]
+    pub bindings_added: Vec<BindingSetting>,
+    #[serde(default)]
+    pub bindings_removed: Vec<BindingSetting>,
     /// What cannot be as it was.
     pub lost: Vec<Lost>,
 }
@@ -134,6 +155,11 @@ impl Restoration {
             && self.routes_added.is_empty()
             && self.routes_removed.is_empty()
             && self.routes_changed.is_empty()
+            && !self.has_bindings()
+    }
+
+    fn has_bindings(&self) -> bool {
+        !self.bindings_added.is_empty() || !self.bindings_removed.is_empty()
     }
 
     /// How many instances of a process there shall be, if another number than now.
@@ -148,26 +174,46 @@ impl Restoration {
         let has_routes = !self.routes_added.is_empty()
             || !self.routes_removed.is_empty()
             || !self.routes_changed.is_empty();
-        let what = match (!self.processes.is_empty(), has_routes) {
-            (true, true) => "Scale and routes",
-            (true, false) => "Scale",
-            (false, true) => "Routes",
-            (false, false) => return None,
+        let parts = [
+            (!self.processes.is_empty(), "scale"),
+            (has_routes, "routes"),
+            (self.has_bindings(), "bindings"),
+        ];
+        let parts: Vec<&str> =
+            parts.iter().filter(|(is_part, _)| *is_part).map(|(_, name)| *name).collect();
+        let (last, before) = parts.split_last()?;
+        let what = if before.is_empty() {
+            (*last).to_owned()
+        } else {
+            format!("{} and {last}", before.join(", "))
         };
-        Some(format!("{what} restored."))
+        Some(format!("Restored {what}."))
     }
 }
 
 /// Compares what surrounded the revision `then` with what is set `now`. `address` tells what is found
-/// under the address of a route that does not lead to the app any more.
+/// under the address of a route that does not lead to the app any more, `is_bindable` whether a
+/// service instance is there.
 pub fn plan(
     then: &Surroundings,
     now: &Surroundings,
     bounds: Bounds,
     address: impl Fn(&RouteSetting) -> Address,
+    is_bindable: impl Fn(&BindingSetting) -> bool,
 ) -> Restoration {
     let mut restoration = Restoration::default();
     plan_processes(&mut restoration, then, now, bounds);
+    plan_routes(&mut restoration, then, now, address);
+    plan_bindings(&mut restoration, then, now, is_bindable);
+    restoration
+}
+
+fn plan_routes(
+    restoration: &mut Restoration,
+    then: &Surroundings,
+    now: &Surroundings,
+    address: impl Fn(&RouteSetting) -> Address,
+) {
     for wanted in &then.routes {
         match now.routes.iter().find(|present| present.is_same(wanted)) {
             Some(present) if is_set_alike(present, wanted) => {}
@@ -186,7 +232,28 @@ pub fn plan(
     }
     let is_new = |present: &&RouteSetting| !then.routes.iter().any(|one| one.is_same(present));
     restoration.routes_removed = now.routes.iter().filter(is_new).cloned().collect();
-    restoration
+}
+
+fn plan_bindings(
+    restoration: &mut Restoration,
+    then: &Surroundings,
+    now: &Surroundings,
+    is_bindable: impl Fn(&BindingSetting) -> bool,
+) {
+    for wanted in &then.bindings {
+        if now.bindings.iter().any(|present| present.is_same(wanted)) {
+            continue;
+        }
+        if is_bindable(wanted) {
+            restoration.bindings_added.push(wanted.clone());
+        } else {
+            let what = format!("binding to {}", wanted.instance);
+            let why = "the service instance is deleted".to_owned();
+            restoration.lost.push(Lost { what, why });
+        }
+    }
+    let is_new = |present: &&BindingSetting| !then.bindings.iter().any(|one| one.is_same(present));
+    restoration.bindings_removed = now.bindings.iter().filter(is_new).cloned().collect();
 }
 
 /// Why a route cannot lead to the app again.

@@ -20,6 +20,9 @@ pub struct Restore {
     pub routes_removed: Vec<String>,
     /// Routes with other options or another weight.
     pub routes_changed: Vec<String>,
+    /// Names of service instances.
+    pub bindings_added: Vec<String>,
+    pub bindings_removed: Vec<String>,
     /// What cannot be as it was.
     pub lost: Vec<LostPart>,
     /// Why it cannot be done at all.

@@ -9,7 +9,7 @@ use axum::{
 use cupola_control::restoring::{RestorePreview, RestoreRequest};
 use cupola_domain::{
     ids::RevisionId,
-    restoring::{ProcessSetting, ProcessStep, RouteSetting},
+    restoring::{BindingSetting, ProcessSetting, ProcessStep, RouteSetting},
 };
 use cupola_wire::restore::{LostPart, Restore, RestoreRevision, RestoredProcess, Scale};
 
@@ -56,6 +56,8 @@ fn present(preview: RestorePreview) -> Restore {
         routes_added: addresses(&restoration.routes_added),
         routes_removed: addresses(&restoration.routes_removed),
         routes_changed: restoration.routes_changed.iter().map(|step| step.to.address()).collect(),
+        bindings_added: instances(&restoration.bindings_added),
+        bindings_removed: instances(&restoration.bindings_removed),
         processes: restoration.processes.into_iter().map(process).collect(),
         lost: restoration
             .lost
@@ -64,6 +66,10 @@ fn present(preview: RestorePreview) -> Restore {
             .collect(),
         refusal: preview.refusal,
     }
+}
+
+fn instances(bindings: &[BindingSetting]) -> Vec<String> {
+    bindings.iter().map(|binding| binding.instance.clone()).collect()
 }
 
 fn process(step: ProcessStep) -> RestoredProcess {

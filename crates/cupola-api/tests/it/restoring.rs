@@ -90,7 +90,7 @@ async fn scale_and_routes_are_as_they_were_when_the_old_revision_runs_again() {
     let newest = admin.get(&format!("/v3/apps/{app}/revisions?versions=3")).await;
     assert_eq!(
         newest.expect(200)["resources"][0]["description"],
-        "New droplet deployed. Rolled back to revision 1. Scale and routes restored."
+        "New droplet deployed. Rolled back to revision 1. Restored scale and routes."
     );
     let events = admin.get("/v3/audit_events?types=audit.app.deployment.create").await;
     let data = &events.expect(200)["resources"].as_array().unwrap().last().unwrap()["data"];
@@ -165,6 +165,58 @@ async fn rollback_that_fails_leaves_scale_checks_and_routes_alone() {
     assert_eq!(reason(&ended), "CANCELED", "{}", ended.text());
     assert_eq!(instances(&admin, &app).await, web_before);
     assert_eq!(addresses(&admin, &app).await, routes_before);
+}
+
+async fn service(client: &Client<'_>, space: &str, name: &str) -> String {
+    let relationships = json!({ "space": to(space) });
+    let new = json!({ "type": "user-provided", "name": name, "relationships": relationships });
+    client.post("/v3/service_instances", new).await.guid()
+}
+
+async fn bind(client: &Client<'_>, instance: &str, app: &str) -> String {
+    let relationships = json!({ "service_instance": to(instance), "app": to(app) });
+    let new = json!({ "type": "app", "relationships": relationships });
+    client.post("/v3/service_credential_bindings", new).await.guid()
+}
+
+async fn bound(client: &Client<'_>, app: &str) -> Vec<String> {
+    let list = client.get(&format!("/v3/service_credential_bindings?app_guids={app}")).await;
+    let list = list.expect(200)["resources"].as_array().unwrap().clone();
+    let of = |one: &Value| {
+        one["relationships"]["service_instance"]["data"]["guid"].as_str().unwrap().to_owned()
+    };
+    list.iter().map(of).collect()
+}
+
+#[tokio::test]
+async fn bindings_are_as_they_were_and_as_they_are_if_the_rollback_fails() {
+    let (platform, app) = running(1).await;
+    let admin = platform.as_admin().await;
+    let space = platform.space.to_string();
+    let (database, mail) =
+        (service(&admin, &space, "db").await, service(&admin, &space, "mail").await);
+    let first = bind(&admin, &database, &app).await;
+    second_revision(&admin, &app).await;
+    admin.delete(&format!("/v3/service_credential_bindings/{first}")).await;
+    bind(&admin, &mail, &app).await;
+    let path = restore_of(&admin, &app, 1).await;
+
+    let preview = admin.get(&path).await;
+    platform.cells.let_crash(web(&app), ExitCause::Exited { code: 3 });
+    let failed = settled(&admin, &admin.post(&path, json!({})).await).await;
+    let after_failure = bound(&admin, &app).await;
+    platform.cells.let_run(web(&app));
+    let restored = settled(&admin, &admin.post(&path, json!({})).await).await;
+
+    assert_eq!(preview.expect(200)["bindings_added"], json!(["db"]));
+    assert_eq!(preview.body["bindings_removed"], json!(["mail"]));
+    assert_eq!(reason(&failed), "CANCELED", "{}", failed.text());
+    assert_eq!(after_failure, [mail]);
+    assert_eq!(reason(&restored), "DEPLOYED", "{}", restored.text());
+    assert_eq!(bound(&admin, &app).await, [database]);
+    let desired = platform.cells.desired();
+    let told = &desired[0].environment.iter().find(|(name, _)| name == "VCAP_SERVICES").unwrap().1;
+    assert!(told.contains("\"db\"") && !told.contains("\"mail\""), "{told}");
 }
 
 #[tokio::test]

@@ -15,7 +15,9 @@ use cupola_domain::{
 use cupola_ports::store::{self, Query, WriteTx};
 
 use super::{about, active};
-use crate::{Control, ControlError, apps::PlacedApp, caller::Caller, sidecars::specs};
+use crate::{
+    Control, ControlError, apps::PlacedApp, caller::Caller, restoring::acting_for, sidecars::specs,
+};
 
 impl Control {
     pub(crate) fn enter(&self, deployment: &mut Deployment, state: DeploymentState) {
@@ -57,7 +59,11 @@ impl Control {
             }
         }
         if let Some(restores) = &deployment.restores {
-            undo_processes(tx, app.id, &restores.restoration).await?;
+            let restoration = &restores.restoration;
+            undo_processes(tx, app.id, restoration).await?;
+            let caller = acting_for(restores);
+            let (added, removed) = (&restoration.bindings_added, &restoration.bindings_removed);
+            self.change_bindings(tx, &caller, placed, removed, added).await?;
         }
         self.update_app_row(tx, &mut app).await?;
         let event = placed.event("audit.app.deployment.cancel", about(deployment));

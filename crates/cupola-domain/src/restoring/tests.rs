@@ -1,6 +1,8 @@
 use super::*;
 use crate::processes::Check;
 
+const THERE: fn(&BindingSetting) -> bool = |_| true;
+
 const BOUNDS: Bounds = Bounds { instances_max: 10, memory_mib_max: 512, disk_mib_max: 512 };
 
 fn process(instances: u32) -> ProcessSetting {
@@ -32,6 +34,7 @@ fn surroundings(instances: u32, routes: &[&str]) -> Surroundings {
     Surroundings {
         processes: BTreeMap::from([("web".to_owned(), process(instances))]),
         routes: routes.iter().map(|host| route(host)).collect(),
+        bindings: Vec::new(),
     }
 }
 
@@ -43,7 +46,7 @@ fn addresses(routes: &[RouteSetting]) -> Vec<String> {
 fn nothing_changes_where_nothing_differs() {
     let one = surroundings(2, &["a", "b"]);
 
-    let restoration = plan(&one, &one.clone(), BOUNDS, |_| unreachable!("both are mapped"));
+    let restoration = plan(&one, &one.clone(), BOUNDS, |_| unreachable!("both are mapped"), THERE);
 
     assert_eq!(restoration, Restoration::default());
     assert!(restoration.is_empty());
@@ -55,13 +58,13 @@ fn scale_and_routes_go_back_to_what_they_were() {
     let then = surroundings(2, &["a", "both"]);
     let now = surroundings(4, &["both", "new"]);
 
-    let restoration = plan(&then, &now, BOUNDS, |_| Address::Free);
+    let restoration = plan(&then, &now, BOUNDS, |_| Address::Free, THERE);
 
     assert_eq!(restoration.instances("web"), Some(2));
     assert_eq!(addresses(&restoration.routes_added), ["a.apps.test"]);
     assert_eq!(addresses(&restoration.routes_removed), ["new.apps.test"]);
     assert_eq!(restoration.lost, []);
-    assert_eq!(restoration.summary().as_deref(), Some("Scale and routes restored."));
+    assert_eq!(restoration.summary().as_deref(), Some("Restored scale and routes."));
 }
 
 #[test]
@@ -71,7 +74,7 @@ fn process_that_came_later_is_scaled_to_none_and_one_that_went_comes_back() {
     let mut now = surroundings(1, &[]);
     now.processes.insert("worker".to_owned(), process(3));
 
-    let restoration = plan(&then, &now, BOUNDS, |_| Address::Free);
+    let restoration = plan(&then, &now, BOUNDS, |_| Address::Free, THERE);
 
     assert_eq!(restoration.instances("clock"), Some(1));
     assert_eq!(restoration.instances("worker"), Some(0));
@@ -86,7 +89,7 @@ fn checks_and_limits_are_restored_without_a_word_of_instances() {
     web.health_check = HealthCheck::with_defaults(Check::Http { endpoint: "/up".to_owned() });
     web.limits.memory_mib = 128;
 
-    let restoration = plan(&then, &now, BOUNDS, |_| Address::Free);
+    let restoration = plan(&then, &now, BOUNDS, |_| Address::Free, THERE);
 
     assert_eq!(restoration.processes[0].to, process(1));
     assert_eq!(restoration.instances("web"), None);
@@ -98,7 +101,7 @@ fn address_that_leads_to_another_app_is_left_to_it() {
     let other = AppId::random();
 
     let taken = |_: &RouteSetting| Address::InSpace { beside: BTreeSet::from([other]) };
-    let restoration = plan(&then, &surroundings(1, &[]), BOUNDS, taken);
+    let restoration = plan(&then, &surroundings(1, &[]), BOUNDS, taken, THERE);
 
     assert_eq!(restoration.routes_added, []);
     assert_eq!(restoration.lost[0].what, "route a.apps.test");
@@ -112,7 +115,7 @@ fn address_that_was_shared_with_another_app_is_shared_again() {
     then.routes[0].beside.insert(other);
 
     let shared = |_: &RouteSetting| Address::InSpace { beside: BTreeSet::from([other]) };
-    let restoration = plan(&then, &surroundings(1, &[]), BOUNDS, shared);
+    let restoration = plan(&then, &surroundings(1, &[]), BOUNDS, shared, THERE);
 
     assert_eq!(addresses(&restoration.routes_added), ["a.apps.test"]);
 }
@@ -123,7 +126,7 @@ fn refused_address_and_limits_out_of_bounds_are_told() {
     then.processes.get_mut("web").unwrap().limits.memory_mib = 1024;
 
     let refused = |_: &RouteSetting| Address::Refused("the domain is deleted".to_owned());
-    let restoration = plan(&then, &surroundings(1, &[]), BOUNDS, refused);
+    let restoration = plan(&then, &surroundings(1, &[]), BOUNDS, refused, THERE);
 
     let lost: Vec<_> = restoration.lost.iter().map(|one| one.what.as_str()).collect();
     assert_eq!(lost, ["20 instances of web", "1024 MiB memory of web", "route a.apps.test"]);
@@ -137,8 +140,30 @@ fn options_and_weights_of_a_route_are_restored() {
     let mut now = then.clone();
     now.routes[0].weight = Some(10);
 
-    let restoration = plan(&then, &now, BOUNDS, |_| Address::Free);
+    let restoration = plan(&then, &now, BOUNDS, |_| Address::Free, THERE);
 
     assert_eq!(restoration.routes_changed.len(), 1);
     assert_eq!(restoration.routes_changed[0].to.weight, None);
+}
+
+#[test]
+fn bindings_come_and_go_and_one_to_a_deleted_instance_is_told() {
+    let binding = |instance: &str| BindingSetting {
+        instance_id: ServiceInstanceId::random(),
+        instance: instance.to_owned(),
+        name: None,
+    };
+    let (db, cache, mail) = (binding("db"), binding("cache"), binding("mail"));
+    let mut then = surroundings(1, &[]);
+    then.bindings = vec![db.clone(), cache.clone()];
+    let mut now = surroundings(1, &[]);
+    now.bindings = vec![mail.clone()];
+
+    let restoration =
+        plan(&then, &now, BOUNDS, |_| Address::Free, |wanted| wanted.instance != "cache");
+
+    assert_eq!(restoration.bindings_added, [db]);
+    assert_eq!(restoration.bindings_removed, [mail]);
+    assert_eq!(restoration.lost[0].what, "binding to cache");
+    assert_eq!(restoration.summary().as_deref(), Some("Restored bindings."));
 }
