@@ -34,6 +34,7 @@ mod platform;
 mod push_binary;
 mod recipes;
 mod refusals;
+mod rollback;
 mod running;
 mod samples;
 mod staticfile;
