@@ -414,6 +414,10 @@ pub(crate) struct FoundRoute {
 }
 
 impl FoundRoute {
+    fn may_change(&self, access: &Access) -> Result<(), ControlError> {
+        may(access, &self.org, access.can_develop(self.space.id))
+    }
+
     /// Making, mapping and deleting routes is part of operating apps.
     fn may_map(&self, access: &Access) -> Result<(), ControlError> {
         may(access, &self.org, access.can_support(self.space.id))
