@@ -1,3 +1,5 @@
+//! What restoring changes, and what it cannot bring back.
+
 use super::*;
 use crate::processes::Check;
 
