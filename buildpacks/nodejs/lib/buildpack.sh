@@ -64,6 +64,11 @@ write_config() {
   printf 'name: %s\nconfig: {}\n' "$2" >"$1/config.yml"
 }
 
+# Which version was chosen, and the variable by which a later build is told to take exactly that one.
+write_runtime() {
+  printf 'runtime: {name: %s, version: "%s", pin: %s}\n' "$2" "$3" "$4" >>"$1/config.yml"
+}
+
 # What earlier buildpacks supplied is visible to this one, as in Cloud Foundry.
 use_supplied_deps() {
   local dep file

@@ -37,6 +37,8 @@ function facts() {
 }
 
 function wantedVersion(engine) {
+  const pinned = process.env.BP_NODE_VERSION
+  if (pinned) return [pinned, 'BP_NODE_VERSION']
   if (engine) return [String(engine), 'package.json (engines.node)']
   for (const file of ['.nvmrc', '.node-version']) {
     const lines = fs.existsSync(file) ? fs.readFileSync(file, 'utf8').split('\n') : []

@@ -88,6 +88,19 @@ pub struct UsedBuildpack {
     /// From `config.yml` of its dependency folder.
     pub buildpack_name: Option<String>,
     pub version: Option<String>,
+    /// Which version of its language it has chosen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runtime: Option<Runtime>,
+}
+
+/// The interpreter or compiler that a buildpack has chosen: `runtime` in its `config.yml`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Runtime {
+    /// `node`, `python`, `go`, ...
+    pub name: String,
+    pub version: String,
+    /// The variable by which a build is told to take exactly this version.
+    pub pin: String,
 }
 
 /// The version of droplet metadata. A newer one than this build knows cannot be read.

@@ -249,6 +249,7 @@ impl<'a> Lifecycle<'a> {
         struct Config {
             name: Option<String>,
             version: Option<serde_yaml_ng::Value>,
+            runtime: Option<serde_yaml_ng::Value>,
         }
         // What a buildpack says about itself is a courtesy: nothing fails for want of it.
         let text =
@@ -263,6 +264,7 @@ impl<'a> Lifecycle<'a> {
             name: buildpack.name.to_owned(),
             detect_output: buildpack.detect_output.clone(),
             buildpack_name: config.name,
+            runtime: config.runtime.and_then(|value| serde_yaml_ng::from_value(value).ok()),
             version: config
                 .version
                 .and_then(scalar)

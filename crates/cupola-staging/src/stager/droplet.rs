@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use cupola_domain::{
-    droplets::{LayerDigest, UsedBuildpack},
+    droplets::{LayerDigest, Runtime, UsedBuildpack},
     sidecars::SidecarSpec,
 };
 use cupola_ports::{
@@ -34,6 +34,21 @@ pub(super) fn droplet_freezes() -> Vec<Freeze> {
 pub(super) fn plain(text: Option<String>) -> Option<String> {
     let text: String = text?.chars().filter(|c| !c.is_control()).take(255).collect();
     Some(text).filter(|text| !text.is_empty())
+}
+
+/// A runtime whose version a build may be told by a variable. What a buildpack writes is not trusted:
+/// a variable that is for something else cannot be named.
+pub(super) fn plain_runtime(runtime: Runtime) -> Option<Runtime> {
+    let is_plain = |text: &str, allowed: fn(char) -> bool| {
+        !text.is_empty() && text.len() < 100 && text.chars().all(allowed)
+    };
+    let in_name = |c: char| c.is_ascii_alphanumeric() || "._+-".contains(c);
+    let in_variable = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+    let is_plain = is_plain(&runtime.name, in_name)
+        && is_plain(&runtime.version, in_name)
+        && is_plain(&runtime.pin, in_variable)
+        && runtime.pin.ends_with("VERSION");
+    is_plain.then_some(runtime)
 }
 
 /// Lowest first. What many buildpacks leave in the dependencies is nothing.
@@ -77,6 +92,7 @@ pub(super) fn checked_buildpacks(
             detect_output: plain(buildpack.detect_output),
             buildpack_name: plain(buildpack.buildpack_name),
             version: plain(buildpack.version),
+            runtime: buildpack.runtime.and_then(plain_runtime),
         })
         .collect()
 }

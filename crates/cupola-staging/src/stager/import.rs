@@ -11,7 +11,7 @@ use cupola_ports::{
 
 use super::{
     BuildpackStager,
-    droplet::{APP_LAYER, DEPS_LAYER, droplet_freezes, plain},
+    droplet::{APP_LAYER, DEPS_LAYER, droplet_freezes, plain, plain_runtime},
     ingest::{frozen, platform, read_only, unpack_limits},
     scratch::{self, Scratch},
 };
@@ -78,6 +78,7 @@ impl BuildpackStager {
                 detect_output: None,
                 buildpack_name: None,
                 version: None,
+                runtime: None,
             });
             let contents = DropletContents {
                 version: DropletVersion::CURRENT,
@@ -128,6 +129,7 @@ fn plain_buildpacks(used: impl IntoIterator<Item = UsedBuildpack>) -> Vec<UsedBu
                 detect_output: plain(buildpack.detect_output),
                 buildpack_name: plain(buildpack.buildpack_name),
                 version: plain(buildpack.version),
+                runtime: buildpack.runtime.and_then(plain_runtime),
             })
         })
         .collect()

@@ -13,7 +13,7 @@ use std::{
 use async_trait::async_trait;
 use cupola_domain::{
     builds::StagingErrorKind,
-    droplets::{DropletContents, DropletVersion, LayerDigest, UsedBuildpack},
+    droplets::{DropletContents, DropletVersion, LayerDigest, Runtime, UsedBuildpack},
     ids::AppId,
     sidecars::SidecarSpec,
 };
@@ -201,6 +201,11 @@ impl Stager for FakeStager {
             detect_output: Some("fake".to_owned()),
             buildpack_name: None,
             version: Some("1.0".to_owned()),
+            runtime: Some(Runtime {
+                name: "node".to_owned(),
+                version: "22.1.0".to_owned(),
+                pin: "BP_NODE_VERSION".to_owned(),
+            }),
         };
         Ok(DropletContents {
             version: DropletVersion::CURRENT,
