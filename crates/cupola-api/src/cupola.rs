@@ -3,6 +3,7 @@
 mod changes;
 mod cost;
 mod dora;
+mod pull;
 mod restore;
 
 use std::time::Duration;
@@ -11,7 +12,7 @@ use axum::{
     Json, Router,
     extract::State,
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{get, post},
 };
 use cupola_control::why::{ExplainedInstance, Explanation, PlatformStatus};
 use cupola_domain::{
@@ -36,6 +37,8 @@ pub(crate) fn routes() -> Router<Api> {
         .route("/cupola/v1/status", get(status))
         .route("/cupola/v1/apps/{guid}/changes", get(changes::list))
         .route("/cupola/v1/apps/{guid}/dora", get(dora::show))
+        .route("/cupola/v1/apps/{guid}/pull", get(pull::show))
+        .route("/cupola/v1/apps/{guid}/pull/{rung}", post(pull::pull).delete(pull::put_back))
         .route("/cupola/v1/apps/{guid}/why", get(why))
         .route("/cupola/v1/deployments/{guid}/cost", get(cost::show))
         .route("/cupola/v1/revisions/{guid}/restore", get(restore::preview).post(restore::restore))

@@ -25,6 +25,7 @@ mod logs;
 mod map_route;
 mod output;
 mod promote;
+mod pull;
 mod push;
 mod revisions;
 mod rollback;
@@ -79,6 +80,8 @@ pub enum Verb {
     Revisions(revisions::Arguments),
     /// Run in another space what runs in this one, unchanged
     Promote(promote::Arguments),
+    /// Show what an app can pull beyond what it has, and what that costs; pull it, or put it back
+    Pull(pull::Arguments),
     /// Go back to an earlier revision with its scale, checks, routes and bindings
     Rollback(rollback::Arguments),
     /// Delete an app with its routes
@@ -130,6 +133,7 @@ async fn perform(verb: Verb, command: &dyn Fn() -> clap::Command) -> anyhow::Res
         Verb::Restart(arguments) => lifecycle::restart(arguments).await,
         Verb::Revisions(arguments) => revisions::run(arguments).await,
         Verb::Promote(arguments) => promote::run(arguments).await,
+        Verb::Pull(arguments) => pull::run(arguments).await,
         Verb::Rollback(arguments) => rollback::run(arguments).await,
         Verb::Delete(arguments) => delete::run(arguments).await,
         Verb::Routes(arguments) => routes::run(arguments).await,

@@ -4,7 +4,7 @@ use anyhow::bail;
 use clap::Args;
 use serde_json::{Value, json};
 
-use crate::{Common, deploy, find::guid, output, target::Target};
+use crate::{Common, deploy, find::guid, output, pull, target::Target};
 
 #[derive(Args)]
 pub struct Arguments {
@@ -24,11 +24,13 @@ pub struct RestartArguments {
 
 pub(crate) async fn restart(restart: RestartArguments) -> anyhow::Result<()> {
     let RestartArguments { rolling, arguments } = restart;
-    if !rolling {
+    let target = Target::resolve(&arguments.common)?;
+    let app = target.app(&arguments.name).await?;
+    let (is_started, app) = (app["state"] == "STARTED", guid(&app)?);
+    let is_rolling = rolling || (is_started && pull::is_rolling_by_default(&target, &app).await?);
+    if !is_rolling {
         return run("restart", arguments).await;
     }
-    let target = Target::resolve(&arguments.common)?;
-    let app = target.app_guid(&arguments.name).await?;
     let deployment = deploy::roll(&target, &app, json!({})).await?;
     if arguments.common.json {
         return output::print_json(&deployment);

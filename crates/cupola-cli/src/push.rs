@@ -20,6 +20,7 @@ use crate::{
     find::guid,
     lifecycle, logs,
     output::{self, say},
+    pull,
     target::Target,
 };
 
@@ -69,7 +70,10 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let app = target.app_guid(&arguments.name).await?;
     let package = upload::package(&target, &app, &archive, commit.as_ref()).await?;
     let droplet = build(&target, &app, &package).await?;
-    if arguments.rolling {
+    // A pulled capability: see `cupola pull`. Where nothing runs, there is nothing to replace.
+    let is_rolling =
+        arguments.rolling || (!arguments.no_start && is_rolling(&target, &app).await?);
+    if is_rolling {
         say("replacing the instances one by one");
         deploy::roll(&target, &app, json!({ "droplet": { "guid": droplet } })).await?;
         return tell(&target, &arguments, &app).await;
@@ -85,6 +89,11 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         say(&format!("{} is running", arguments.name));
     }
     tell(&target, &arguments, &app).await
+}
+
+async fn is_rolling(target: &Target, app: &str) -> anyhow::Result<bool> {
+    let row: Value = target.client.get(&format!("/v3/apps/{app}")).await?;
+    Ok(row["state"] == "STARTED" && pull::is_rolling_by_default(target, app).await?)
 }
 
 async fn apply(target: &Target, space: &str, manifest: String) -> anyhow::Result<()> {

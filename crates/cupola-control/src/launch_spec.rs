@@ -154,6 +154,9 @@ pub(crate) fn staging_environment(
     ];
     environment.extend(platform.map(|(name, value)| (name.to_owned(), value)));
     environment.extend(place.services.variables.clone());
+    // Last: a version that is pinned is the one that the build takes.
+    let pinned = place.app.pulled.pinned_runtime.as_ref();
+    environment.extend(pinned.map(|runtime| (runtime.pin.clone(), runtime.version.clone())));
     environment
 }
 

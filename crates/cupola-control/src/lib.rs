@@ -27,6 +27,7 @@ pub mod events;
 pub mod feature_flags;
 pub mod identity;
 pub mod jobs;
+pub mod ladders;
 pub mod manifest;
 pub mod orgs;
 pub mod packages;

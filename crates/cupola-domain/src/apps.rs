@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     ids::{AppId, DropletId, GenerationId, SpaceId},
+    ladders::Pulled,
     orgs::Metadata,
     release_phase::ReleasePhase,
     services::ServiceDelivery,
@@ -49,6 +50,9 @@ pub struct App {
     pub names_commit: bool,
     #[serde(default)]
     pub service_delivery: ServiceDelivery,
+    /// Capabilities beyond those that every app has.
+    #[serde(default)]
+    pub pulled: Pulled,
     pub metadata: Metadata,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,

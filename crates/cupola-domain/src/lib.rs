@@ -20,6 +20,7 @@ pub mod ids;
 pub mod instance_plan;
 pub mod instances;
 pub mod jobs;
+pub mod ladders;
 pub mod launch;
 pub mod orgs;
 pub mod packages;

@@ -14,6 +14,7 @@ pub mod dora;
 pub mod droplets;
 pub mod feature_flags;
 pub mod jobs;
+pub mod ladders;
 pub mod list;
 pub mod log_cache;
 pub mod manifests;

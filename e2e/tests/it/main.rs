@@ -27,6 +27,7 @@ mod cupola_cli;
 mod faults;
 mod hosts;
 mod http;
+mod ladders;
 mod languages;
 mod leftovers;
 mod load;

@@ -21,6 +21,7 @@ mod log_cache;
 mod manifests;
 mod organizations;
 mod packages;
+mod pull;
 mod push;
 mod release_phase;
 mod restoring;

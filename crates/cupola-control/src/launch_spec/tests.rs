@@ -151,6 +151,7 @@ impl Rows {
             release_phase: None,
             revisions_enabled: true,
             names_commit: false,
+            pulled: cupola_domain::ladders::Pulled::default(),
             ssh_enabled: true,
             metadata: metadata.clone(),
             created_at,
