@@ -258,7 +258,8 @@ impl Control {
             };
             return Ok((address, Some((domain, None))));
         };
-        if route.space_id != placed.space.id {
+        let space = placed.space.id;
+        if route.space_id != space && !route.shared_spaces.contains(&space) {
             let why = "it belongs to another space now".to_owned();
             return Ok((Address::Refused(why), None));
         }

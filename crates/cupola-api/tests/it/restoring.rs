@@ -150,6 +150,39 @@ async fn route_that_leads_to_another_app_now_is_told_and_left_to_it() {
 }
 
 #[tokio::test]
+async fn route_of_another_space_comes_back_while_it_is_shared() {
+    let (platform, app) = running(1).await;
+    let admin = platform.as_admin().await;
+    let org = json!({ "organization": to(&platform.org.to_string()) });
+    let new = json!({ "name": "other", "relationships": org });
+    let other = admin.post("/v3/spaces", new).await.guid();
+    let domains = admin.get("/v3/domains").await;
+    let domain = domains.expect(200)["resources"][0]["guid"].as_str().unwrap().to_owned();
+    let relationships = json!({ "space": to(&other), "domain": to(&domain) });
+    let new = json!({ "host": "theirs", "relationships": relationships });
+    let route = admin.post("/v3/routes", new).await.guid();
+    let on = json!({ "enabled": true });
+    admin.patch("/v3/feature_flags/route_sharing", on).await.expect(200);
+    let shared = format!("/v3/routes/{route}/relationships/shared_spaces");
+    let with = json!({ "data": [{ "guid": platform.space.to_string() }] });
+    admin.post(&shared, with).await.expect(200);
+    let to_app = json!({ "destinations": [{ "app": { "guid": app } }] });
+    admin.post(&format!("/v3/routes/{route}/destinations"), to_app).await.expect(200);
+    second_revision(&admin, &app).await;
+    unmap_all(&admin, &route).await;
+    let path = restore_of(&admin, &app, 1).await;
+
+    let restored = settled(&admin, &admin.post(&path, json!({})).await).await;
+    let back = addresses(&admin, &app).await;
+    admin.delete(&format!("{shared}/{}", platform.space)).await.expect(204);
+    let lost = admin.get(&restore_of(&admin, &app, 1).await).await;
+
+    assert_eq!(reason(&restored), "DEPLOYED", "{}", restored.text());
+    assert!(back.contains(&"theirs.apps.cupola.test".to_owned()), "{back:?}");
+    assert_eq!(lost.expect(200)["lost"][0]["why"], "it belongs to another space now");
+}
+
+#[tokio::test]
 async fn rollback_that_fails_leaves_scale_checks_and_routes_alone() {
     let (platform, app) = running(1).await;
     let admin = platform.as_admin().await;
