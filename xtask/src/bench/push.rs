@@ -1,4 +1,5 @@
-//! First and repeat push of the Express sample, from the start of the CLI to the first answer.
+//! First and repeat push of the Express sample, from the start of the CLI to the first answer, and
+//! rolling it back.
 
 use std::{
     fs,
@@ -25,6 +26,7 @@ const REPEAT_PUSHES: usize = 2;
 const BOOTS: usize = 5;
 const BEYOND_NPM_S: f64 = 2.0;
 const BEYOND_BOOT_S: f64 = 1.5;
+const ROLLBACK_S: f64 = 10.0;
 /// How long a push may take, npm included.
 const PUSH_WITHIN: Duration = Duration::from_secs(150);
 const POLL: Duration = Duration::from_millis(2);
@@ -55,6 +57,7 @@ pub(super) fn measure(platform: &mut Platform) -> anyhow::Result<Vec<Row>> {
         first_row("first push by `cupola`, Express sample", &of_cupola, &bare),
         repeat_row("repeat push by `cf`, code change only", &of_cf, &bare),
         repeat_row("repeat push by `cupola`, code change only", &of_cupola, &bare),
+        rollback_row(&of_cupola),
     ])
 }
 
@@ -70,6 +73,8 @@ struct Pushes {
     repeat_s: Vec<f64>,
     /// Until the CLI ended, of repeat pushes.
     repeat_done_s: Vec<f64>,
+    /// Until the CLI ended: then every instance is of the old revision.
+    rollback_s: Vec<f64>,
 }
 
 impl Pushes {
@@ -87,6 +92,12 @@ impl Pushes {
             let push = push_s(platform, cli, &name, &app, &marker)?;
             self.repeat_s.push(push.answer_s);
             self.repeat_done_s.push(push.done_s);
+        }
+        if cli == Cli::Cupola {
+            let mut rollback = platform.cupola();
+            rollback.args(["rollback", &name, "--yes"]);
+            let before = format!("version {}", REPEAT_PUSHES - 1);
+            self.rollback_s.push(timed(platform, rollback, &name, &before)?.done_s);
         }
         Ok(())
     }
@@ -126,6 +137,21 @@ fn repeat_row(what: &'static str, pushes: &Pushes, bare: &Bare) -> Row {
         n: repeat.n(),
         verdict: Verdict::at_most(beyond, BEYOND_BOOT_S, "s"),
         method: String::new(),
+    }
+}
+
+fn rollback_row(pushes: &Pushes) -> Row {
+    let rollback = Samples::new(pushes.rollback_s.clone());
+    Row {
+        what: "`cupola rollback` to the revision before",
+        budget: format!("{ROLLBACK_S:.0} s"),
+        measured: told(&rollback),
+        n: rollback.n(),
+        verdict: Verdict::at_most(rollback.median(), ROLLBACK_S, "s"),
+        method:
+            "After the repeat pushes: from the start of the CLI to its end, when the instance is \
+                 of the old revision, with the app's boot in it."
+                .to_owned(),
     }
 }
 
@@ -172,11 +198,20 @@ fn push_s(
         Cli::Cupola => platform.cupola(),
     };
     push.args(["push", name]).current_dir(app);
-    push.stdout(Stdio::piped()).stderr(Stdio::piped());
+    timed(platform, push, name, marker)
+}
+
+fn timed(
+    platform: &Platform,
+    mut command: Command,
+    name: &str,
+    marker: &str,
+) -> anyhow::Result<Push> {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let started = Instant::now();
-    let child = Guarded::spawn(&mut push)?;
+    let child = Guarded::spawn(&mut command)?;
     let cli = std::thread::spawn(move || {
-        let output = finish_spawned(child, "the push", PUSH_WITHIN);
+        let output = finish_spawned(child, "the command line", PUSH_WITHIN);
         output.map(|_| started.elapsed().as_secs_f64())
     });
     let host = format!("{name}.apps.localhost");
@@ -192,7 +227,7 @@ fn push_s(
     let done_s = cli.join().unwrap_or_else(|_| bail!("the thread of the push panicked"))?;
     match answer_s {
         Some(answer_s) => Ok(Push { answer_s, done_s }),
-        None => bail!("{name} does not answer with {marker:?} after its push"),
+        None => bail!("{name} does not answer with {marker:?} after that"),
     }
 }
 
