@@ -1,7 +1,8 @@
 //! `make soak`: many deployments by API, one after another, under every kind of load.
 //!
-//! It may be stopped at any time: what was counted is written down after each deployment, and the
-//! next run goes on with the same installation. At the end it is summed up in docs/benchmarks.md.
+//! It may be stopped at any time: each deployment is written down when it is done, what came of the
+//! requests when the run ends, and the next run goes on with the same installation. At the end all is
+//! summed up in docs/benchmarks.md.
 
 mod state;
 mod usage;
@@ -70,7 +71,7 @@ pub(crate) fn soak() -> anyhow::Result<()> {
     state.sessions += 1;
     let mut platform = Platform::start_in(folder.join("platform"), PathBuf::from(RUN_DIR))?;
     let worked = work(&mut platform, &mut state, wanted);
-    let was_stopped = !platform.is_up();
+    let was_stopped = platform.was_stopped();
     state.write()?;
     if let Err(error) = &worked
         && !was_stopped
@@ -116,8 +117,8 @@ fn work(platform: &mut Platform, state: &mut State, wanted: usize) -> anyhow::Re
     }
     let outcome = deploy_until(platform, state, &app, &load, wanted);
     state.minutes += started.elapsed().as_secs_f64() / 60.0;
-    state.other_load.add(&other.finish()?);
     state.add(&load.finish());
+    state.other_load.add(&other.finish()?);
     outcome
 }
 

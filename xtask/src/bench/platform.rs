@@ -138,9 +138,9 @@ impl Platform {
         Ok(guid.with_context(|| format!("{list} is empty"))?.to_owned())
     }
 
-    /// False once `cupola up` has ended, as Ctrl-C makes it.
-    pub(crate) fn is_up(&mut self) -> bool {
-        matches!(self.up.0.try_wait(), Ok(None))
+    /// Whether `cupola up` has ended as Ctrl-C makes it, and not by a defect.
+    pub(crate) fn was_stopped(&mut self) -> bool {
+        matches!(self.up.0.try_wait(), Ok(Some(status)) if status.success())
     }
 
     pub(crate) fn control_pid(&self) -> u32 {

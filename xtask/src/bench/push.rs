@@ -166,8 +166,8 @@ fn method(what: &str, bare: &Bare) -> String {
          asked for every 2 ms. npm: `npm ci --omit=dev` of the sample with an empty cache, in turns with the pushes, on \
          the host, from the same registry: {} (n={}). Boot: from the start of `node server.js` on the host to its first \
          200: {} (n={}). After it has sent a file, `cf` sleeps for 1 s to let its progress bar be seen \
-         (upstream: cli, util/progressbar); that second is in its rows, and why they are longer than those of `cupola`. \
-         The platform tells of no file below 64 KiB that it has it, as Cloud Foundry does, so that every push sends one.",
+         (upstream: cli, util/progressbar); that second is in its rows, and most of what they are longer by than those of `cupola`. \
+         A repeat push sends the changed file only; one without any change sends nothing and sleeps not.",
         told(&bare.npm),
         bare.npm.n(),
         told(&bare.boot),
