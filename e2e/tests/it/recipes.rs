@@ -63,7 +63,7 @@ fn runs_of_capistrano(platform: &Platform, recipes: &Recipes, shell: &Shell) {
 
 /// The steps of the workflow, by the shell and with the options that a runner uses.
 fn runs_of_github_actions(platform: &Platform, recipes: &Recipes, shell: &Shell) {
-    let [] = recipes.begin("GitHub Actions", shell);
+    let [revisions, rollback] = recipes.begin("GitHub Actions", shell);
     let workflow = fs::read(shell.folder.join(".github/workflows/deploy.yml")).unwrap();
     let workflow: Value = serde_yaml_ng::from_slice(&workflow).unwrap();
     let job = &workflow["jobs"]["deploy"];
@@ -73,7 +73,15 @@ fn runs_of_github_actions(platform: &Platform, recipes: &Recipes, shell: &Shell)
         let steps = job["steps"].as_array().unwrap();
         assert_eq!(steps[0]["uses"], "actions/checkout@v4");
         let scripts = steps[1..].iter().map(|step| step["run"].as_str().unwrap());
-        scripts.map(|script| shell.run(script)).reduce(|_, last| last).unwrap()
+        // A runner stops at the first step that fails.
+        let mut ran: Vec<Ran> = Vec::new();
+        for script in scripts {
+            ran.push(shell.run(script));
+            if ran.last().is_some_and(|ran| ran.code != Some(0)) {
+                break;
+            }
+        }
+        ran.pop().unwrap()
     };
 
     let delivered = deliver(shell.serves("four"));
@@ -81,7 +89,11 @@ fn runs_of_github_actions(platform: &Platform, recipes: &Recipes, shell: &Shell)
     expect(platform, "four");
     let broken = deliver(shell.breaks());
     assert_eq!(broken.code, Some(1), "{broken}");
+    assert!(broken.line.contains("cf push"), "{broken}");
     expect(platform, "four");
+    shell.ok(&revisions);
+    shell.ok(&rollback);
+    expect(platform, "one");
 }
 
 #[track_caller]
