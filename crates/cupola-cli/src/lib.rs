@@ -94,7 +94,7 @@ pub enum Verb {
     Changes(changes::Arguments),
     /// Show the five figures of DORA for an app, with how each is derived
     Dora(dora::Arguments),
-    /// Explain the state of an app: last exits, failing checks, what the platform did
+    /// Explain the state of an app: last exits, failing checks, release phase, last build and deployment
     Why(why::Arguments),
     /// Show how the platform is
     Status(status::Arguments),
