@@ -8,7 +8,7 @@ use cupola_testkit::{
 };
 use serde_json::json;
 
-use crate::push::{app_named, apply, form, new_package, upload};
+use crate::push::{app_named, apply, form, new_package, to, upload};
 
 async fn new_build(client: &Client<'_>, space: &str, app: &str) -> Answer {
     apply(client, space, &format!("applications:\n- name: {app}\n")).await.expect(200);
@@ -65,4 +65,42 @@ async fn builds_are_run_one_after_the_other_and_a_full_queue_is_told() {
     assert_eq!(first.expect(200)["state"], "STAGED");
     assert_eq!(second.expect(200)["state"], "STAGED");
     new_build(&admin, &space, "third").await.expect(201);
+}
+
+#[tokio::test]
+async fn build_that_cannot_be_told_of_its_services_fails_and_says_why() {
+    let mut platform = TestPlatform::start_with(|settings| {
+        settings.hold = Duration::from_secs(20);
+        settings.staging.concurrency = 1;
+    })
+    .await;
+    platform.start_loops().await;
+    let (admin, space) = (platform.as_admin().await, platform.space.to_string());
+    platform.stager.hold_builds(true);
+    new_build(&admin, &space, "first").await.expect(201);
+    begun(&platform, &admin, 1).await;
+    let waiting = new_build(&admin, &space, "second").await;
+    waiting.expect(201);
+    let app = app_named(&admin, "second").await;
+    let new = json!({
+        "type": "user-provided",
+        "name": "db",
+        "credentials": { "certificate": "x".repeat(200_000) },
+        "relationships": { "space": to(&space) },
+    });
+    let instance = admin.post("/v3/service_instances", new).await.guid();
+    let relationships = json!({ "service_instance": to(&instance), "app": to(&app) });
+    let bind = json!({ "type": "app", "relationships": relationships });
+    admin.post("/v3/service_credential_bindings", bind).await.expect(201);
+
+    platform.stager.hold_builds(false);
+    let ended = admin.get(&format!("/v3/builds/{}", waiting.guid())).await;
+
+    assert_eq!(ended.expect(200)["state"], "FAILED", "{}", ended.text());
+    let error = ended.body["error"].as_str().unwrap();
+    assert!(error.contains("VCAP_SERVICES is too large"), "{error}");
+    assert_eq!(platform.stager.staged().len(), 1);
+    let third = new_build(&admin, &space, "third").await;
+    let third = admin.get(&format!("/v3/builds/{}", third.guid())).await;
+    assert_eq!(third.expect(200)["state"], "STAGED");
 }

@@ -141,15 +141,29 @@ async fn stage(
     build: Build,
     cancelled: watch::Receiver<bool>,
 ) -> Result<(), ControlError> {
-    let request = launch_spec::read_staging_request(control, &build).await?;
-    let outcome = match request {
-        Some(request) => control.ports.stager.stage(request, cancelled).await,
-        None => Err(StagingFailure {
-            kind: StagingErrorKind::StagingError,
-            message: "the package of this build is gone; push again".to_owned(),
-        }),
+    let outcome = match launch_spec::read_staging_request(control, &build).await {
+        Ok(Some(request)) => control.ports.stager.stage(request, cancelled).await,
+        Ok(None) => Err(failure("the package of this build is gone; push again".to_owned())),
+        Err(error) => Err(unreadable(build.id, &error)),
     };
     keep(control, lease, build.id, outcome).await
+}
+
+/// What a build needs cannot be read. It ends by that: tried again, it would fail again, at once.
+fn unreadable(id: BuildId, error: &ControlError) -> StagingFailure {
+    if let ControlError::Unprocessable(why) = error {
+        return failure(format!("the build cannot be given the app's services: {why}; push again"));
+    }
+    let error = error as &dyn std::error::Error;
+    tracing::error!(build.id = %id, error, "what a build needs cannot be read");
+    failure(format!(
+        "the platform cannot read what this build needs: {error}; push again, and tell the \
+         operator if that does not help"
+    ))
+}
+
+fn failure(message: String) -> StagingFailure {
+    StagingFailure { kind: StagingErrorKind::StagingError, message }
 }
 
 async fn keep(
