@@ -22,7 +22,8 @@ use serde_json::json;
 
 use crate::{
     Control, ControlError, ListRequest, Owners, apps::PlacedApp, caller::Caller,
-    orgs::MetadataChange, processes::Scale, revisions::Origin, sidecars::specs,
+    orgs::MetadataChange, processes::Scale, restoring::surroundings, revisions::Origin,
+    sidecars::specs,
 };
 
 /// What a client says of a new deployment.
@@ -77,20 +78,21 @@ impl Control {
     ) -> Result<Deployment, ControlError> {
         let web = self.web_process(tx, new.app).await?;
         self.scaled(&web, scale_of(new.web))?;
+        let previous = self.supersede(tx, &placed).await?;
         self.keep_present_generation(tx, &placed).await?;
         let settings = self.before(tx, &placed).await?;
+        let left = surroundings(tx, &placed.app).await?;
         let revision = self.aim(tx, caller, &mut placed, new.target).await?;
         if let Some(Restores { restoration, .. }) = &restores {
             set_processes(tx, new.app, restoration).await?;
-            let (added, removed) = (&restoration.bindings_added, &restoration.bindings_removed);
-            self.change_bindings(tx, caller, &placed, added, removed).await?;
+            self.restore_bindings(tx, caller, &placed, restoration).await?;
         }
         let origin = match (&revision, &restores) {
             (None, _) => Origin::Settings,
             (Some(to), None) => Origin::Rollback(to),
             (Some(to), Some(restores)) => Origin::Restore(to, &restores.restoration),
         };
-        let (generation, revision) = self.new_generation(tx, caller, &placed, origin).await?;
+        let (generation, revision) = self.new_generation(tx, caller, &placed, origin, left).await?;
         let before = placed.app.generation;
         let mut data = self.about_release(tx, before, &generation, revision.as_ref()).await?;
         let revision = revision.map(|revision| (revision.id, revision.version));
@@ -120,7 +122,7 @@ impl Control {
             created_at: now,
             updated_at: now,
         };
-        if let Some(previous) = self.supersede(tx, new.app).await? {
+        if let Some(previous) = previous {
             // A cancel goes back to what ran before both.
             deployment.before = previous.before.clone();
             deployment.replaces = replaced_with(previous);

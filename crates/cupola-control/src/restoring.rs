@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use cupola_domain::{
     apps::App,
-    deployments::{Deployment, Restores, Strategy, WebOptions},
+    deployments::{Deployment, DeploymentState, Restores, Strategy, WebOptions},
     domains::Domain,
     droplets::Droplet,
     generations::{Generation, Release},
@@ -31,7 +31,7 @@ use crate::{
     Control, ControlError,
     apps::PlacedApp,
     caller::Caller,
-    deployments::{NewDeployment, Target},
+    deployments::{self, NewDeployment, Target},
     domains::usable_by,
     processes::{INSTANCES_MAX, Scale},
     routes::{FoundRoute, NewDestination, NewRoute},
@@ -273,14 +273,12 @@ impl Control {
         tx: &mut dyn WriteTx,
         app: &App,
         release: &Release,
+        left: Surroundings,
     ) -> Result<(), ControlError> {
         let Some(mut running) = running_revision(tx, app).await? else { return Ok(()) };
         let is_push = running.release.droplet != release.droplet;
         let noted = running.before_manifest.take().filter(|noted| is_push && self.is_recent(noted));
-        running.as_left = Some(match noted {
-            Some((_, before)) => before,
-            None => surroundings(tx, app).await?,
-        });
+        running.as_left = Some(noted.map_or(left, |(_, before)| before));
         Ok(store::update(tx, &running).await?)
     }
 
@@ -339,37 +337,92 @@ impl Control {
     }
 
     /// Binds and unbinds, so that the new instances find it so.
-    pub(crate) async fn change_bindings(
+    pub(crate) async fn restore_bindings(
         &self,
         tx: &mut dyn WriteTx,
         caller: &Caller,
         placed: &PlacedApp,
-        added: &[BindingSetting],
-        removed: &[BindingSetting],
+        restoration: &Restoration,
     ) -> Result<(), ControlError> {
-        let is_of = |binding: &ServiceBinding, setting: &BindingSetting| {
-            binding.service_instance_id == setting.instance_id && binding.name == setting.name
-        };
+        self.unbind_from(tx, caller, placed, &restoration.bindings_removed).await?;
+        for setting in &restoration.bindings_added {
+            self.bind_to(tx, caller, placed, setting).await?;
+        }
+        Ok(())
+    }
+
+    /// Sets limits, checks and bindings back to what they were before the restoration, as far as
+    /// nobody has set them to something else since.
+    pub(crate) async fn set_back(
+        &self,
+        tx: &mut dyn WriteTx,
+        placed: &PlacedApp,
+        restores: &Restores,
+    ) -> Result<(), ControlError> {
+        let restoration = &restores.restoration;
+        undo_processes(tx, placed.app.id, restoration).await?;
+        let caller = acting_for(restores);
+        self.unbind_from(tx, &caller, placed, &restoration.bindings_added).await?;
+        for setting in &restoration.bindings_removed {
+            let bound = self.bind_to(tx, &caller, placed, setting).await;
+            self.skip_refused(placed.app.id, &format!("binding to {}", setting.instance), bound)?;
+        }
+        Ok(())
+    }
+
+    async fn unbind_from(
+        &self,
+        tx: &mut dyn WriteTx,
+        caller: &Caller,
+        placed: &PlacedApp,
+        settings: &[BindingSetting],
+    ) -> Result<(), ControlError> {
         for binding in bindings::of_app(tx, placed.app.id).await? {
-            if removed.iter().any(|setting| is_of(&binding, setting)) {
+            if settings.iter().any(|setting| is_of(&binding, setting)) {
                 self.unbind(tx, caller, &placed.space, &binding).await?;
             }
         }
-        let present = bindings::of_app(tx, placed.app.id).await?;
-        for setting in added {
-            if present.iter().any(|binding| is_of(binding, setting)) {
-                continue;
-            }
-            let instance = store::get::<ServiceInstance>(tx, setting.instance_id).await?;
-            let Some(instance) = instance else { continue };
-            let new = NewBinding {
-                name: setting.name.clone(),
-                strategy: BindingStrategy::Multiple,
-                metadata: Metadata::default(),
-            };
-            self.bind(tx, caller, placed, &instance, new, false).await?;
-        }
         Ok(())
+    }
+
+    /// Binds the app, unless it is bound so or the instance is gone.
+    async fn bind_to(
+        &self,
+        tx: &mut dyn WriteTx,
+        caller: &Caller,
+        placed: &PlacedApp,
+        setting: &BindingSetting,
+    ) -> Result<(), ControlError> {
+        let present = bindings::of_app(tx, placed.app.id).await?;
+        if present.iter().any(|binding| is_of(binding, setting)) {
+            return Ok(());
+        }
+        let instance = store::get::<ServiceInstance>(tx, setting.instance_id).await?;
+        let Some(instance) = instance else { return Ok(()) };
+        let new = NewBinding {
+            name: setting.name.clone(),
+            strategy: BindingStrategy::Multiple,
+            metadata: Metadata::default(),
+        };
+        self.bind(tx, caller, placed, &instance, new, false).await.map(drop)
+    }
+
+    /// Tells of a step that is refused instead of failing by it: it would be refused at every other
+    /// try too, and the deployment would never end.
+    fn skip_refused(
+        &self,
+        app: AppId,
+        what: &str,
+        step: Result<(), ControlError>,
+    ) -> Result<(), ControlError> {
+        match step {
+            Err(error @ ControlError::Store(_)) => Err(error),
+            Err(refused) => {
+                self.tell(app, format!("Rolling back leaves the {what} as it is: {refused}"));
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
     }
 
     async fn restore_route(
@@ -420,8 +473,8 @@ impl Control {
 }
 
 /// What surrounds what the app runs. Limits and checks are those that the instances were started
-/// with: what was set since has never run.
-async fn surroundings(
+/// with: what was set since has never run. Neither has what a restoration under way has bound.
+pub(crate) async fn surroundings(
     tx: &mut (impl ReadTx + ?Sized),
     app: &App,
 ) -> Result<Surroundings, ControlError> {
@@ -472,7 +525,40 @@ async fn surroundings(
             name: binding.name,
         });
     }
+    let deployment = deployments::active().and_by("app_id", app.id.to_string());
+    let deployment = store::first::<Deployment>(tx, &deployment).await?;
+    if let Some(restores) = deployment.as_ref().and_then(under_way) {
+        surroundings.set_bindings_back(&restores.restoration);
+    }
     Ok(surroundings)
+}
+
+/// What a deployment restores whose limits, checks and bindings are set and may be set back.
+pub(crate) fn under_way(deployment: &Deployment) -> Option<&Restores> {
+    let is_set = matches!(deployment.state, DeploymentState::Deploying | DeploymentState::Paused);
+    deployment.restores.as_ref().filter(|_| is_set)
+}
+
+fn is_of(binding: &ServiceBinding, setting: &BindingSetting) -> bool {
+    binding.service_instance_id == setting.instance_id && binding.name == setting.name
+}
+
+async fn undo_processes(
+    tx: &mut dyn WriteTx,
+    app: AppId,
+    restoration: &Restoration,
+) -> Result<(), ControlError> {
+    for step in &restoration.processes {
+        let Some(from) = &step.from else { continue };
+        let query = Query::by("app_id", app.to_string()).and_by("kind", step.kind.as_str());
+        if let Some(mut process) = store::first::<Process>(tx, &query).await?
+            && step.to.is_set_on(&process)
+        {
+            from.set_on(&mut process);
+            store::update(tx, &process).await?;
+        }
+    }
+    Ok(())
 }
 
 /// The revision that the app's instances are of, or would be if they ran.
@@ -542,7 +628,7 @@ async fn change_route(
 }
 
 /// Whoever asked for a rollback, when it is carried out. What they may do was looked at then.
-pub(crate) fn acting_for(restores: &Restores) -> Caller {
+fn acting_for(restores: &Restores) -> Caller {
     let Restores { actor, .. } = restores;
     let user_id = actor.id.parse().unwrap_or(UserId::from_uuid(uuid::Uuid::nil()));
     Caller { user_id, username: actor.name.clone(), admin: true }

@@ -12,7 +12,7 @@ use cupola_domain::{
     instances::{Instance, InstanceState},
     orgs::Metadata,
     processes::{Process, WEB},
-    restoring::Restoration,
+    restoring::{Restoration, Surroundings},
     revisions::{Revision, differences},
 };
 use cupola_ports::store::{self, Condition, Direction, Page, Query, ReadTx, WriteTx};
@@ -45,6 +45,14 @@ pub(crate) enum Origin<'a> {
     Rollback(&'a Revision),
     /// With what surrounded it.
     Restore(&'a Revision, &'a Restoration),
+}
+
+/// What comes to run, and what it leaves.
+struct Change<'a> {
+    release: &'a Release,
+    source: Metadata,
+    origin: Origin<'a>,
+    left: Surroundings,
 }
 
 /// Kept per app, as upstream does.
@@ -162,13 +170,15 @@ impl Control {
     }
 
     /// Writes down what instances are started from that are wanted now, with a revision if that
-    /// differs from what was started last. The app has a droplet.
+    /// differs from what was started last. The app has a droplet. `left` is what surrounded what ran
+    /// so far.
     pub(crate) async fn new_generation(
         &self,
         tx: &mut dyn WriteTx,
         caller: &Caller,
         placed: &PlacedApp,
         origin: Origin<'_>,
+        left: Surroundings,
     ) -> Result<(Generation, Option<Revision>), ControlError> {
         let app = &placed.app;
         let query = Query::by("app_id", app.id.to_string());
@@ -183,7 +193,8 @@ impl Control {
             return Err(ControlError::unprocessable(detail));
         };
         let source = of_source(&droplet.metadata);
-        let revision = self.revise(tx, caller, placed, &release, source, origin).await?;
+        let change = Change { release: &release, source, origin, left };
+        let revision = self.revise(tx, caller, placed, change).await?;
         let id = GenerationId::random();
         let services = self.snapshot_services(tx, app, SnapshotOf::Generation(id)).await?;
         let generation = Generation {
@@ -205,10 +216,9 @@ impl Control {
         tx: &mut dyn WriteTx,
         caller: &Caller,
         placed: &PlacedApp,
-        release: &Release,
-        source: Metadata,
-        origin: Origin<'_>,
+        change: Change<'_>,
     ) -> Result<Option<Revision>, ControlError> {
+        let Change { release, source, origin, left } = change;
         let app = &placed.app;
         if !app.revisions_enabled {
             return Ok(None);
@@ -236,7 +246,7 @@ impl Control {
                 reasons.extend(restoration.summary());
             }
         }
-        self.leave_revision(tx, app, release).await?;
+        self.leave_revision(tx, app, release, left).await?;
         let now = self.ports.clock.now();
         let revision = Revision {
             id: RevisionId::random(),

@@ -25,6 +25,18 @@ pub struct Surroundings {
     pub bindings: Vec<BindingSetting>,
 }
 
+impl Surroundings {
+    /// As they are without the bindings of a restoration that is under way.
+    pub fn set_bindings_back(&mut self, under_way: &Restoration) {
+        self.bindings.retain(|one| !under_way.bindings_added.iter().any(|new| new.is_same(one)));
+        for old in &under_way.bindings_removed {
+            if !self.bindings.iter().any(|one| one.is_same(old)) {
+                self.bindings.push(old.clone());
+            }
+        }
+    }
+}
+
 /// A service instance that the app is bound to. Its credentials are its own: they are as they are.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BindingSetting {

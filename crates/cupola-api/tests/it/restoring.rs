@@ -252,6 +252,89 @@ async fn bindings_are_as_they_were_and_as_they_are_if_the_rollback_fails() {
     assert!(told.contains("\"db\"") && !told.contains("\"mail\""), "{told}");
 }
 
+/// An app whose first revision was bound to `db` and whose second is bound to `mail`, and the two
+/// instances.
+async fn bound_otherwise(client: &Client<'_>, space: &str, app: &str) -> (String, String) {
+    let (database, mail) =
+        (service(client, space, "db").await, service(client, space, "mail").await);
+    let first = bind(client, &database, app).await;
+    second_revision(client, app).await;
+    client.delete(&format!("/v3/service_credential_bindings/{first}")).await.expect(204);
+    bind(client, &mail, app).await;
+    (database, mail)
+}
+
+async fn memory(client: &Client<'_>, app: &str) -> Value {
+    client.get(&format!("/v3/processes/{app}")).await.expect(200)["memory_in_mb"].clone()
+}
+
+#[tokio::test]
+async fn revision_that_is_left_by_a_rollback_comes_back_with_its_bindings() {
+    let (platform, app) = running(1).await;
+    let admin = platform.as_admin().await;
+    let (database, mail) = bound_otherwise(&admin, &platform.space.to_string(), &app).await;
+    let back = admin.post(&restore_of(&admin, &app, 1).await, json!({})).await;
+    assert_eq!(reason(&settled(&admin, &back).await), "DEPLOYED");
+    assert_eq!(bound(&admin, &app).await, [database]);
+
+    let forward = admin.post(&restore_of(&admin, &app, 2).await, json!({})).await;
+    let forward = settled(&admin, &forward).await;
+
+    assert_eq!(reason(&forward), "DEPLOYED", "{}", forward.text());
+    assert_eq!(bound(&admin, &app).await, [mail]);
+    assert_eq!(instances(&admin, &app).await, 3);
+}
+
+#[tokio::test]
+async fn what_takes_the_place_of_a_rollback_finds_limits_and_bindings_as_they_were() {
+    let (platform, app) = running(1).await;
+    let admin = platform.as_admin().await;
+    let scale = format!("/v3/processes/{app}/actions/scale");
+    let (_, mail) = bound_otherwise(&admin, &platform.space.to_string(), &app).await;
+    let before = memory(&admin, &app).await;
+    admin.post(&scale, json!({ "memory_in_mb": 512 })).await.expect(202);
+    let (_, droplet) = staged(&admin, &app).await;
+    let third = deploy(&admin, &app, json!({ "droplet": { "guid": droplet } })).await;
+    assert_eq!(reason(&settled(&admin, &third).await), "DEPLOYED");
+    let path = restore_of(&admin, &app, 1).await;
+    let canary = json!({ "strategy": "canary" });
+
+    let first = admin.post(&path, canary.clone()).await;
+    assert_eq!(reason(&settled(&admin, &first).await), "PAUSED");
+    assert_eq!(memory(&admin, &app).await, before);
+    let deployed = deploy(&admin, &app, json!({ "droplet": { "guid": droplet } })).await;
+    assert_eq!(reason(&settled(&admin, &deployed).await), "DEPLOYED");
+    let after_deployment = (bound(&admin, &app).await, memory(&admin, &app).await);
+    let second = admin.post(&path, canary).await;
+    assert_eq!(reason(&settled(&admin, &second).await), "PAUSED");
+    admin.post(&format!("/v3/apps/{app}/actions/stop"), json!({})).await.expect(200);
+    let after_stop = (bound(&admin, &app).await, memory(&admin, &app).await);
+
+    assert_eq!(after_deployment, (vec![mail.clone()], json!(512)));
+    assert_eq!(after_stop, (vec![mail], json!(512)));
+    assert_eq!(reason(&settled(&admin, &second).await), "SUPERSEDED");
+}
+
+#[tokio::test]
+async fn rollback_that_takes_the_place_of_another_one_restores_the_whole() {
+    let (platform, app) = running(1).await;
+    let admin = platform.as_admin().await;
+    let (database, _) = bound_otherwise(&admin, &platform.space.to_string(), &app).await;
+    let path = restore_of(&admin, &app, 1).await;
+    let first = admin.post(&path, json!({ "strategy": "canary" })).await;
+    assert_eq!(reason(&settled(&admin, &first).await), "PAUSED");
+
+    let preview = admin.get(&path).await;
+    let second = admin.post(&path, json!({})).await;
+    let second = settled(&admin, &second).await;
+
+    assert_eq!(preview.expect(200)["bindings_added"], json!(["db"]));
+    assert_eq!(preview.body["bindings_removed"], json!(["mail"]));
+    assert_eq!(reason(&second), "DEPLOYED", "{}", second.text());
+    assert_eq!(bound(&admin, &app).await, [database]);
+    assert_eq!(instances(&admin, &app).await, 1);
+}
+
 #[tokio::test]
 async fn canary_restores_what_surrounds_only_when_it_is_continued() {
     let (platform, app) = running(1).await;

@@ -9,7 +9,10 @@ use cupola_domain::{
 use serde_json::json;
 
 use super::{PlacedApp, told};
-use crate::{Control, ControlError, caller::Caller, jobs::JobInput, revisions::Origin};
+use crate::{
+    Control, ControlError, caller::Caller, jobs::JobInput, restoring::surroundings,
+    revisions::Origin,
+};
 
 /// What a client wants an app to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,11 +119,13 @@ impl Control {
         let starts = placed.app.desired == AppState::Started;
         let mut data = json!({});
         if starts && (action == AppAction::Restart || was == AppState::Stopped) {
+            self.supersede(&mut *tx, &placed).await?;
+            let left = surroundings(&mut *tx, &placed.app).await?;
+            let origin = Origin::Settings;
             let (generation, revision) =
-                self.new_generation(&mut *tx, caller, &placed, Origin::Settings).await?;
+                self.new_generation(&mut *tx, caller, &placed, origin, left).await?;
             let before = placed.app.generation;
             data = self.about_release(&mut *tx, before, &generation, revision.as_ref()).await?;
-            self.supersede(&mut *tx, id).await?;
             let phase = self.begin_release_phase(&mut *tx, caller, &placed, &generation).await?;
             if phase != placed.app.release_phase {
                 let (app, because) = (&mut placed.app, "the app was started anew");
@@ -129,7 +134,7 @@ impl Control {
             placed.app.release_phase = phase;
             self.run_generation(&mut *tx, &mut placed.app, generation.id).await?;
         } else if !starts {
-            self.supersede(&mut *tx, id).await?;
+            self.supersede(&mut *tx, &placed).await?;
             let (app, because) = (&mut placed.app, "the app was stopped meanwhile");
             self.end_release_phase_of_app(&mut *tx, caller.party(), app, because).await?;
         }

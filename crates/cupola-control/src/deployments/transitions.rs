@@ -8,15 +8,13 @@ use cupola_domain::{
     audit::Party,
     deployments::{Deployment, DeploymentState},
     generations::Generation,
-    ids::AppId,
     processes::{Process, WEB},
-    restoring::Restoration,
 };
 use cupola_ports::store::{self, Query, WriteTx};
 
 use super::{about, active};
 use crate::{
-    Control, ControlError, apps::PlacedApp, caller::Caller, restoring::acting_for, sidecars::specs,
+    Control, ControlError, apps::PlacedApp, caller::Caller, restoring::under_way, sidecars::specs,
 };
 
 impl Control {
@@ -59,11 +57,7 @@ impl Control {
             }
         }
         if let Some(restores) = &deployment.restores {
-            let restoration = &restores.restoration;
-            undo_processes(tx, app.id, restoration).await?;
-            let caller = acting_for(restores);
-            let (added, removed) = (&restoration.bindings_added, &restoration.bindings_removed);
-            self.change_bindings(tx, &caller, placed, removed, added).await?;
+            self.set_back(tx, placed, restores).await?;
         }
         self.update_app_row(tx, &mut app).await?;
         let event = placed.event("audit.app.deployment.cancel", about(deployment));
@@ -91,39 +85,23 @@ impl Control {
         self.update_app_row(tx, app).await
     }
 
-    /// Ends the deployment of the app that is under way, because something else takes its place.
+    /// Ends the deployment of the app that is under way, because something else takes its place,
+    /// which has to look at the app after this: what surrounds it is set back to what it was.
     pub(crate) async fn supersede(
         &self,
         tx: &mut dyn WriteTx,
-        app: AppId,
+        placed: &PlacedApp,
     ) -> Result<Option<Deployment>, ControlError> {
-        let query = active().and_by("app_id", app.to_string());
+        let query = active().and_by("app_id", placed.app.id.to_string());
         let Some(mut deployment) = store::first::<Deployment>(tx, &query).await? else {
             return Ok(None);
         };
+        if let Some(restores) = under_way(&deployment) {
+            self.set_back(tx, placed, restores).await?;
+        }
         self.enter(&mut deployment, DeploymentState::Superseded);
         self.end_release_phase_of(tx, Caller::platform().party(), &deployment).await?;
         store::update(tx, &deployment).await?;
         Ok(Some(deployment))
     }
-}
-
-/// Sets limits and checks back to what they were before the rollback, as far as nobody has set them
-/// to something else since.
-async fn undo_processes(
-    tx: &mut dyn WriteTx,
-    app: AppId,
-    restoration: &Restoration,
-) -> Result<(), ControlError> {
-    for step in &restoration.processes {
-        let Some(from) = &step.from else { continue };
-        let query = Query::by("app_id", app.to_string()).and_by("kind", step.kind.as_str());
-        if let Some(mut process) = store::first::<Process>(tx, &query).await?
-            && step.to.is_set_on(&process)
-        {
-            from.set_on(&mut process);
-            store::update(tx, &process).await?;
-        }
-    }
-    Ok(())
 }
