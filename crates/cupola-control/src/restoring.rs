@@ -319,10 +319,12 @@ impl Control {
             let Some(mut process) = store::first::<Process>(tx, &query).await? else { continue };
             let instances = Some(i64::from(step.to.instances));
             let scale = Scale { instances, ..Scale::default() };
-            self.scale_row(tx, &caller, &placed, &mut process, scale).await?;
+            let scaled = self.scale_row(tx, &caller, &placed, &mut process, scale).await;
+            self.skip_refused(app.id, &format!("scale of {}", step.kind), scaled)?;
         }
         for route in routes_added {
-            self.restore_route(tx, &caller, &placed, route).await?;
+            let restored = self.restore_route(tx, &caller, &placed, route).await;
+            self.skip_refused(app.id, &format!("route {}", route.address()), restored)?;
         }
         for step in routes_changed {
             change_route(tx, app.id, &step.from, &step.to).await?;

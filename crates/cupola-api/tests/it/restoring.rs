@@ -336,6 +336,33 @@ async fn rollback_that_takes_the_place_of_another_one_restores_the_whole() {
 }
 
 #[tokio::test]
+async fn step_that_is_refused_at_the_end_is_told_and_the_rollback_ends() {
+    let (platform, app) = running(1).await;
+    let admin = platform.as_admin().await;
+    let flag = "/v3/feature_flags/hash_based_routing";
+    admin.patch(flag, json!({ "enabled": true })).await.expect(200);
+    let route = format!("/v3/routes/{}", only_route(&admin, &app).await);
+    let hash = json!({ "options": { "loadbalancing": "hash", "hash_header": "X-User" } });
+    admin.patch(&route, hash).await.expect(200);
+    second_revision(&admin, &app).await;
+    admin.delete(&route).await.expect(202);
+    let path = restore_of(&admin, &app, 1).await;
+    let created = admin.post(&path, json!({ "strategy": "canary" })).await;
+    assert_eq!(reason(&settled(&admin, &created).await), "PAUSED");
+    admin.patch(flag, json!({ "enabled": false })).await.expect(200);
+
+    let deployment = format!("/v3/deployments/{}", created.guid());
+    admin.post(&format!("{deployment}/actions/continue"), json!({})).await.expect(200);
+    let ended = admin.get(&deployment).await;
+
+    assert_eq!(reason(&ended), "DEPLOYED", "{}", ended.text());
+    assert_eq!(instances(&admin, &app).await, 1);
+    let told = "Rolling back leaves the route shop.apps.cupola.test as it is: Options";
+    let lines = platform.logs.lines(&app);
+    assert!(lines.iter().any(|line| line.starts_with(told)), "{lines:?}");
+}
+
+#[tokio::test]
 async fn canary_restores_what_surrounds_only_when_it_is_continued() {
     let (platform, app) = running(1).await;
     let admin = platform.as_admin().await;
