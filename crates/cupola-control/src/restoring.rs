@@ -17,7 +17,7 @@ use cupola_domain::{
     processes::{Process, WEB},
     restoring::{
         self, Address, BindingSetting, Bounds, Lost, ProcessSetting, Restoration, RouteSetting,
-        Surroundings,
+        RouteStep, Surroundings,
     },
     revisions::{Revision, commands},
     routes::{Destination, Route},
@@ -203,7 +203,14 @@ impl Control {
     ) -> Result<Restoration, ControlError> {
         let mut addresses = Vec::with_capacity(then.routes.len());
         for route in &then.routes {
-            addresses.push(self.look_up(tx, caller, placed, route).await?.0);
+            let (address, _) = self.look_up(tx, caller, placed, route).await?;
+            // A flag of the platform may be off since.
+            let address = match self.checked_options(tx, route.options.clone()).await {
+                Ok(_) => address,
+                Err(ControlError::Unprocessable(why)) => Address::Refused(why),
+                Err(other) => return Err(other),
+            };
+            addresses.push(address);
         }
         let found = |wanted: &RouteSetting| {
             let at = then.routes.iter().position(|route| route == wanted);
@@ -264,7 +271,9 @@ impl Control {
             return Ok((Address::Refused(why), None));
         }
         let beside = others(tx, &route, placed.app.id).await?;
-        Ok((Address::InSpace { beside }, Some((domain, Some(route)))))
+        let is_own = route.space_id == space;
+        let address = if is_own { Address::InSpace { beside } } else { Address::Shared { beside } };
+        Ok((address, Some((domain, Some(route)))))
     }
 
     /// Keeps what surrounds the revision that the app leaves for one with this release.
@@ -327,7 +336,8 @@ impl Control {
             self.skip_refused(app.id, &format!("route {}", route.address()), restored)?;
         }
         for step in routes_changed {
-            change_route(tx, app.id, &step.from, &step.to).await?;
+            let changed = self.change_route(tx, &caller, &placed, step).await;
+            self.skip_refused(app.id, &format!("route {}", step.to.address()), changed)?;
         }
         for route in routes_removed {
             let Some(found) = found(tx, &placed, route).await? else { continue };
@@ -427,6 +437,31 @@ impl Control {
         }
     }
 
+    /// Sets options and weight back, as far as nobody has set them to something else meanwhile.
+    async fn change_route(
+        &self,
+        tx: &mut dyn WriteTx,
+        caller: &Caller,
+        placed: &PlacedApp,
+        step: &RouteStep,
+    ) -> Result<(), ControlError> {
+        let RouteStep { from, to } = step;
+        let Some(mut found) = found(tx, placed, from).await? else { return Ok(()) };
+        if found.route.space_id != placed.space.id {
+            return Err(ControlError::unprocessable("it belongs to another space now"));
+        }
+        if found.route.options == from.options {
+            let change = options_to(&from.options, &to.options);
+            self.set_options(tx, caller, &mut found, change).await?;
+        }
+        for mut destination in of_app(tx, placed.app.id, from).await? {
+            if destination.weight == from.weight {
+                self.weigh(tx, caller, &found, &mut destination, to.weight).await?;
+            }
+        }
+        Ok(())
+    }
+
     async fn restore_route(
         &self,
         tx: &mut dyn WriteTx,
@@ -438,7 +473,9 @@ impl Control {
         let (address, at) = self.look_up(tx, caller, placed, wanted).await?;
         let is_ours = match &address {
             Address::Free => true,
-            Address::InSpace { beside } => beside.is_subset(&wanted.beside),
+            Address::InSpace { beside } | Address::Shared { beside } => {
+                beside.is_subset(&wanted.beside)
+            }
             Address::Refused(_) => false,
         };
         let Some((domain, route)) = at.filter(|_| is_ours) else {
@@ -607,26 +644,14 @@ async fn of_app(
     Ok(store::list::<Destination>(tx, &query).await?.items)
 }
 
-/// Sets options and weight back, as far as nobody has set them to something else meanwhile.
-async fn change_route(
-    tx: &mut dyn WriteTx,
-    app: AppId,
-    from: &RouteSetting,
-    to: &RouteSetting,
-) -> Result<(), ControlError> {
-    if let Some(mut route) = store::get::<Route>(tx, from.route_id).await?
-        && route.options == from.options
-    {
-        route.options.clone_from(&to.options);
-        store::update(tx, &route).await?;
-    }
-    for mut destination in of_app(tx, app, from).await? {
-        if destination.weight == from.weight {
-            destination.weight = to.weight;
-            store::update(tx, &destination).await?;
-        }
-    }
-    Ok(())
+/// The change of options that makes these of those.
+fn options_to(
+    from: &serde_json::Map<String, serde_json::Value>,
+    to: &serde_json::Map<String, serde_json::Value>,
+) -> serde_json::Map<String, serde_json::Value> {
+    let gone = from.keys().filter(|name| !to.contains_key(*name));
+    let gone = gone.map(|name| (name.clone(), serde_json::Value::Null));
+    gone.chain(to.clone()).collect()
 }
 
 /// Whoever asked for a rollback, when it is carried out. What they may do was looked at then.

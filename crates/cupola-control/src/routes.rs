@@ -249,13 +249,42 @@ impl Control {
         }
         self.change_options(&mut *tx, &mut found.route, options).await?;
         metadata.apply(&mut found.route.metadata);
-        found.route.updated_at = self.ports.clock.now();
-        store::update(&mut *tx, &found.route).await?;
-        let changed = difference(&before.into(), &found.route.options.clone().into());
-        let event = found.event("audit.route.update", told::data(request, changed));
-        self.record(&mut *tx, caller.party(), event).await?;
+        self.keep_changed(&mut *tx, caller, &mut found, before, request).await?;
         tx.commit().await?;
         shown(&mut *self.read().await?, found.route).await
+    }
+
+    /// Sets options of a route, or with null removes them, and records it, unless they are so.
+    pub(crate) async fn set_options(
+        &self,
+        tx: &mut dyn WriteTx,
+        caller: &Caller,
+        found: &mut FoundRoute,
+        options: Map<String, serde_json::Value>,
+    ) -> Result<(), ControlError> {
+        let before = found.route.options.clone();
+        let request = json!({ "options": options });
+        self.change_options(tx, &mut found.route, options).await?;
+        if found.route.options == before {
+            return Ok(());
+        }
+        self.keep_changed(tx, caller, found, before, request).await
+    }
+
+    /// Writes a route that was changed and had other options `before`, and records it.
+    async fn keep_changed(
+        &self,
+        tx: &mut dyn WriteTx,
+        caller: &Caller,
+        found: &mut FoundRoute,
+        before: Map<String, serde_json::Value>,
+        request: serde_json::Value,
+    ) -> Result<(), ControlError> {
+        found.route.updated_at = self.ports.clock.now();
+        store::update(tx, &found.route).await?;
+        let changed = difference(&before.into(), &found.route.options.clone().into());
+        let event = found.event("audit.route.update", told::data(request, changed));
+        self.record(tx, caller.party(), event).await
     }
 
     /// Options to set, or with null to remove.
@@ -287,7 +316,7 @@ impl Control {
 
     /// The options as they are kept. A balance is kept as text, because the `cf` CLI reads every
     /// option as text.
-    async fn checked_options(
+    pub(crate) async fn checked_options(
         &self,
         tx: &mut (impl ReadTx + ?Sized),
         mut options: Map<String, serde_json::Value>,

@@ -112,6 +112,9 @@ pub enum Address {
     Free,
     /// A route of the app's space, which leads to these other apps.
     InSpace { beside: BTreeSet<AppId> },
+    /// A route that another space shares with the app's, which leads to these other apps. It can be
+    /// mapped; its options and weights are the other space's.
+    Shared { beside: BTreeSet<AppId> },
     /// It cannot be had, and why.
     Refused(String),
 }
@@ -229,10 +232,16 @@ fn plan_routes(
     for wanted in &then.routes {
         match now.routes.iter().find(|present| present.is_same(wanted)) {
             Some(present) if is_set_alike(present, wanted) => {}
-            Some(present) => {
-                let (from, to) = (present.clone(), wanted.clone());
-                restoration.routes_changed.push(RouteStep { from, to });
-            }
+            Some(present) => match fixed(address(wanted)) {
+                None => {
+                    let (from, to) = (present.clone(), wanted.clone());
+                    restoration.routes_changed.push(RouteStep { from, to });
+                }
+                Some(why) => {
+                    let what = format!("options and weight of the route {}", wanted.address());
+                    restoration.lost.push(Lost { what, why });
+                }
+            },
             None => match refusal(wanted, address(wanted)) {
                 None => restoration.routes_added.push(wanted.clone()),
                 Some(why) => {
@@ -274,8 +283,18 @@ fn refusal(wanted: &RouteSetting, address: Address) -> Option<String> {
         Address::Free => None,
         Address::Refused(why) => Some(why),
         // Mapped beside another app it would take a part of that one's requests.
-        Address::InSpace { beside } => (!beside.is_subset(&wanted.beside))
-            .then(|| "it leads to another app now; unmap it from that one first".to_owned()),
+        Address::InSpace { beside } | Address::Shared { beside } => (!beside
+            .is_subset(&wanted.beside))
+        .then(|| "it leads to another app now; unmap it from that one first".to_owned()),
+    }
+}
+
+/// Why options and weight of a route that leads to the app cannot be set.
+fn fixed(address: Address) -> Option<String> {
+    match address {
+        Address::Free | Address::InSpace { .. } => None,
+        Address::Shared { .. } => Some("the space that shares it sets them".to_owned()),
+        Address::Refused(why) => Some(why),
     }
 }
 

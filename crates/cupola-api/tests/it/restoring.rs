@@ -169,17 +169,53 @@ async fn route_of_another_space_comes_back_while_it_is_shared() {
     let to_app = json!({ "destinations": [{ "app": { "guid": app } }] });
     admin.post(&format!("/v3/routes/{route}/destinations"), to_app).await.expect(200);
     second_revision(&admin, &app).await;
-    unmap_all(&admin, &route).await;
     let path = restore_of(&admin, &app, 1).await;
+    let options = json!({ "options": { "loadbalancing": "least-connection" } });
+    admin.patch(&format!("/v3/routes/{route}"), options).await.expect(200);
+    let of_owner = admin.get(&path).await;
+    unmap_all(&admin, &route).await;
 
     let restored = settled(&admin, &admin.post(&path, json!({})).await).await;
     let back = addresses(&admin, &app).await;
     admin.delete(&format!("{shared}/{}", platform.space)).await.expect(204);
     let lost = admin.get(&restore_of(&admin, &app, 1).await).await;
 
+    assert_eq!(of_owner.expect(200)["routes_changed"], json!([]));
+    assert_eq!(of_owner.body["lost"][0]["why"], "the space that shares it sets them");
     assert_eq!(reason(&restored), "DEPLOYED", "{}", restored.text());
     assert!(back.contains(&"theirs.apps.cupola.test".to_owned()), "{back:?}");
     assert_eq!(lost.expect(200)["lost"][0]["why"], "it belongs to another space now");
+}
+
+#[tokio::test]
+async fn options_and_weight_of_a_route_come_back_and_are_recorded() {
+    let (platform, app) = running(1).await;
+    let admin = platform.as_admin().await;
+    let route = only_route(&admin, &app).await;
+    let path = format!("/v3/routes/{route}");
+    let options = |one: &str| json!({ "options": { "loadbalancing": one } });
+    admin.patch(&path, options("round-robin")).await.expect(200);
+    second_revision(&admin, &app).await;
+    admin.patch(&path, options("least-connection")).await.expect(200);
+    let weighted = json!({ "destinations": [{ "app": { "guid": app }, "weight": 10 }] });
+    admin.post(&format!("{path}/destinations"), weighted).await.expect(200);
+    platform.clock.advance(std::time::Duration::from_secs(60));
+
+    let created = admin.post(&restore_of(&admin, &app, 1).await, json!({})).await;
+    let restored = settled(&admin, &created).await;
+
+    assert_eq!(reason(&restored), "DEPLOYED", "{}", restored.text());
+    let shown = admin.get(&path).await;
+    assert_eq!(shown.expect(200)["options"], json!({ "loadbalancing": "round-robin" }));
+    assert_eq!(shown.body["destinations"][0]["weight"], Value::Null);
+    assert!(shown.body["updated_at"].as_str() > shown.body["created_at"].as_str());
+    let events = admin.get(&format!("/v3/audit_events?target_guids={route}")).await;
+    let last = &events.expect(200)["resources"].as_array().unwrap().last().unwrap();
+    assert_eq!(last["type"], "audit.route.update");
+    assert_eq!(last["data"]["request"]["options"], json!({ "loadbalancing": "round-robin" }));
+    let mapped = admin.get("/v3/audit_events?types=audit.app.map-route").await;
+    let last = &mapped.expect(200)["resources"].as_array().unwrap().last().unwrap();
+    assert_eq!(last["data"]["weight"], Value::Null);
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use cupola_domain::roles::{RoleKind, RoleScope};
 use cupola_testkit::{TestPlatform, http::Client};
 use serde_json::{Value, json};
 
-use crate::push::to;
+use crate::push::{apply, to};
 
 struct Team<'a> {
     admin: Client<'a>,
@@ -160,6 +160,38 @@ async fn shared_route_leads_to_apps_of_the_other_space_until_it_is_unshared() {
     let events = team.events().await;
     assert!(events.contains(&"audit.route.share".to_owned()), "{events:?}");
     assert!(events.contains(&"audit.route.unshare".to_owned()), "{events:?}");
+}
+
+#[tokio::test]
+async fn options_are_set_by_manifests_of_the_owning_space_alone_and_recorded_once() {
+    let mut platform = TestPlatform::start().await;
+    platform.start_loops().await;
+    let team = Team::new(&platform).await;
+    team.enable("route_sharing").await;
+    let other = new_space(&team.admin, &platform.org.to_string(), "other").await;
+    let shared = team.at("/relationships/shared_spaces");
+    team.admin.post(&shared, all_of(&[&other])).await.expect(200);
+    let manifest = |algorithm: &str| {
+        let options = format!("    options:\n      loadbalancing: {algorithm}\n");
+        format!(
+            "applications:\n- name: blue\n  routes:\n  - route: shop.apps.cupola.test\n{options}"
+        )
+    };
+
+    let own = apply(&team.admin, &team.space, &manifest("least-connection")).await;
+    let again = apply(&team.admin, &team.space, &manifest("least-connection")).await;
+    let theirs = apply(&team.admin, &other, &manifest("round-robin")).await;
+    let alike = apply(&team.admin, &other, &manifest("least-connection")).await;
+
+    assert_eq!(own.expect(200)["state"], "COMPLETE", "{}", own.text());
+    assert_eq!(again.expect(200)["state"], "COMPLETE", "{}", again.text());
+    assert!(theirs.text().contains("another space, which alone sets its options"), "{theirs:?}");
+    assert_eq!(alike.expect(200)["state"], "COMPLETE", "{}", alike.text());
+    let route = team.admin.get(&team.at("")).await;
+    assert_eq!(route.expect(200)["options"], json!({ "loadbalancing": "least-connection" }));
+    let events = team.events().await;
+    let updates = events.iter().filter(|kind| *kind == "audit.route.update").count();
+    assert_eq!(updates, 1, "{events:?}");
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use cupola_domain::{
     apps::App,
+    domains::Domain,
     ids::{AppId, RouteId},
     orgs::{Metadata, Org},
     processes::Process,
@@ -255,7 +256,7 @@ impl Control {
         &self,
         tx: &mut (impl ReadTx + ?Sized),
         placed: &PlacedApp,
-    ) -> Result<cupola_domain::domains::Domain, ControlError> {
+    ) -> Result<Domain, ControlError> {
         let domain = default_domain(tx, placed.org.id).await?;
         domain.ok_or_else(|| ControlError::unprocessable("No default domains available"))
     }
@@ -298,13 +299,7 @@ impl Control {
                 );
                 return Err(ControlError::Unprocessable(detail));
             }
-            Some(mut route) => {
-                if !options.is_empty() {
-                    self.change_options(tx, &mut route, options).await?;
-                    store::update(tx, &route).await?;
-                }
-                route
-            }
+            Some(route) => self.apply_options(tx, caller, placed, &domain, route, options).await?,
             None => {
                 self.require_flag_or_admin(tx, caller, "route_creation").await?;
                 let new = NewRoute {
@@ -323,6 +318,30 @@ impl Control {
             FoundRoute { route, domain, space: placed.space.clone(), org: placed.org.clone() };
         let destination = NewDestination::web(placed.app.id, protocol);
         self.map(tx, caller, &found, placed.app.clone(), destination).await
+    }
+
+    /// Sets the options that a manifest names for a route that is there. Those of a route that
+    /// another space shares are not the app's to set.
+    async fn apply_options(
+        &self,
+        tx: &mut dyn WriteTx,
+        caller: &Caller,
+        placed: &PlacedApp,
+        domain: &Domain,
+        route: Route,
+        options: Map<String, serde_json::Value>,
+    ) -> Result<Route, ControlError> {
+        let mut changed = route.clone();
+        self.change_options(tx, &mut changed, options.clone()).await?;
+        if changed.options != route.options && route.space_id != placed.space.id {
+            let detail = "The route belongs to another space, which alone sets its options. \
+                          Leave them out of the manifest";
+            return Err(ControlError::unprocessable(detail));
+        }
+        let (space, org) = (placed.space.clone(), placed.org.clone());
+        let mut found = FoundRoute { route, domain: domain.clone(), space, org };
+        self.set_options(tx, caller, &mut found, options).await?;
+        Ok(found.route)
     }
 
     /// A route that leads to the app, for taking it away.

@@ -101,7 +101,7 @@ impl Control {
     }
 
     /// Gives a destination its share of the requests.
-    async fn weigh(
+    pub(crate) async fn weigh(
         &self,
         tx: &mut dyn WriteTx,
         caller: &Caller,

@@ -56,6 +56,22 @@ fn nothing_changes_where_nothing_differs() {
 }
 
 #[test]
+fn options_of_a_route_that_another_space_shares_are_lost_and_not_set() {
+    let then = surroundings(1, &["a"]);
+    let mut now = then.clone();
+    now.routes[0].options.insert("loadbalancing".to_owned(), "least-connection".into());
+    let in_space = |_: &RouteSetting| Address::InSpace { beside: BTreeSet::new() };
+    let shared = |_: &RouteSetting| Address::Shared { beside: BTreeSet::new() };
+
+    let own = plan(&then, &now, BOUNDS, in_space, THERE);
+    let theirs = plan(&then, &now, BOUNDS, shared, THERE);
+
+    assert_eq!((own.routes_changed.len(), own.lost.len()), (1, 0));
+    assert!(theirs.routes_changed.is_empty());
+    assert_eq!(theirs.lost[0].what, "options and weight of the route a.apps.test");
+}
+
+#[test]
 fn scale_and_routes_go_back_to_what_they_were() {
     let then = surroundings(2, &["a", "both"]);
     let now = surroundings(4, &["both", "new"]);
