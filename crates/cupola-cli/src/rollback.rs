@@ -109,6 +109,7 @@ fn lines(preview: &Restore) -> Vec<String> {
     };
     list("variable", &preview.environment);
     list("command", &preview.commands);
+    list("sidecar", &preview.sidecars);
     list("scale", &preview.processes.iter().flat_map(scales).collect::<Vec<_>>());
     list("route back", &preview.routes_added);
     list("route away", &preview.routes_removed);
@@ -189,7 +190,7 @@ mod tests {
     fn preview_says_each_change_in_a_line_of_its_own() {
         let preview: Restore = serde_json::from_value(json!({
             "app": "shop", "revision": 3, "present": 4, "code": true,
-            "environment": ["COLOUR"], "commands": [],
+            "environment": ["COLOUR"], "commands": [], "sidecars": ["proxy"],
             "processes": [{
                 "process": "web", "checks": false,
                 "from": { "instances": 4, "memory_in_mb": 64, "disk_in_mb": 64,
@@ -210,6 +211,7 @@ mod tests {
                 "shop goes from revision 4 to revision 3:",
                 "  code         another droplet",
                 "  variable     COLOUR",
+                "  sidecar      proxy",
                 "  scale        web 4 -> 2 instances",
                 "  route back   a.test",
                 "  route away   b.test",

@@ -22,6 +22,7 @@ use cupola_domain::{
     revisions::{Revision, commands},
     routes::{Destination, Route},
     services::{BindingStrategy, ServiceBinding, ServiceInstance},
+    sidecars::SidecarSpec,
     time::Timestamp,
 };
 use cupola_ports::store::{self, Query, ReadTx, WriteTx};
@@ -36,6 +37,7 @@ use crate::{
     processes::{INSTANCES_MAX, Scale},
     routes::{FoundRoute, NewDestination, NewRoute},
     services::bindings::{self, NewBinding},
+    sidecars::specs,
 };
 
 /// A manifest that was applied within this time before a new droplet is started belongs to the same
@@ -55,6 +57,8 @@ pub struct RestorePreview {
     pub environment: Vec<String>,
     /// Process types that get another command.
     pub commands: Vec<String>,
+    /// Names of sidecars that change, come or go.
+    pub sidecars: Vec<String>,
     pub restoration: Restoration,
     /// Why it cannot be done at all.
     pub refusal: Option<String>,
@@ -62,7 +66,10 @@ pub struct RestorePreview {
 
 impl RestorePreview {
     fn changes_nothing(&self) -> bool {
-        let same_release = !self.code && self.environment.is_empty() && self.commands.is_empty();
+        let same_release = !self.code
+            && self.environment.is_empty()
+            && self.commands.is_empty()
+            && self.sidecars.is_empty();
         same_release && self.restoration.is_empty()
     }
 }
@@ -185,6 +192,7 @@ impl Control {
             code: app.current_droplet != Some(release.droplet),
             environment: names.iter().filter(differs).map(|name| (*name).clone()).collect(),
             commands: other_command.map(|(kind, _)| kind.to_owned()).collect(),
+            sidecars: other_sidecars(&specs(tx, app.id).await?, &release.sidecars),
             app: app.clone(),
             revision: revision.version,
             present: running.map(|one| one.version),
@@ -659,6 +667,17 @@ fn acting_for(restores: &Restores) -> Caller {
     let Restores { actor, .. } = restores;
     let user_id = actor.id.parse().unwrap_or(UserId::from_uuid(uuid::Uuid::nil()));
     Caller { user_id, username: actor.name.clone(), admin: true }
+}
+
+/// Names of the sidecars that are not the same in both.
+fn other_sidecars(one: &[SidecarSpec], other: &[SidecarSpec]) -> Vec<String> {
+    let only_in = |these: &[SidecarSpec], those: &[SidecarSpec]| -> Vec<String> {
+        let only = these.iter().filter(|spec| !those.contains(spec));
+        only.map(|spec| spec.name.clone()).collect()
+    };
+    let names: BTreeSet<String> =
+        only_in(one, other).into_iter().chain(only_in(other, one)).collect();
+    names.into_iter().collect()
 }
 
 fn not_whole(revision: &Revision, lost: &[Lost]) -> ControlError {

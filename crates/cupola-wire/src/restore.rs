@@ -15,6 +15,9 @@ pub struct Restore {
     pub environment: Vec<String>,
     /// Process types that get another command.
     pub commands: Vec<String>,
+    /// Names of the sidecars that change, come or go.
+    #[serde(default)]
+    pub sidecars: Vec<String>,
     pub processes: Vec<RestoredProcess>,
     pub routes_added: Vec<String>,
     pub routes_removed: Vec<String>,

@@ -53,6 +53,7 @@ fn present(preview: RestorePreview) -> Restore {
         code: preview.code,
         environment: preview.environment,
         commands: preview.commands,
+        sidecars: preview.sidecars,
         routes_added: addresses(&restoration.routes_added),
         routes_removed: addresses(&restoration.routes_removed),
         routes_changed: restoration.routes_changed.iter().map(|step| step.to.address()).collect(),

@@ -399,6 +399,25 @@ async fn step_that_is_refused_at_the_end_is_told_and_the_rollback_ends() {
 }
 
 #[tokio::test]
+async fn sidecars_alone_are_reason_enough_to_go_back() {
+    let (platform, app) = running(1).await;
+    let admin = platform.as_admin().await;
+    let sidecar = json!({ "name": "proxy", "command": "./proxy", "process_types": ["web"] });
+    admin.post(&format!("/v3/apps/{app}/sidecars"), sidecar).await.expect(201);
+    let second = deploy(&admin, &app, json!({})).await;
+    assert_eq!(reason(&settled(&admin, &second).await), "DEPLOYED");
+    let path = restore_of(&admin, &app, 1).await;
+
+    let preview = admin.get(&path).await;
+    let restored = settled(&admin, &admin.post(&path, json!({})).await).await;
+
+    assert_eq!(preview.expect(200)["sidecars"], json!(["proxy"]));
+    assert_eq!(reason(&restored), "DEPLOYED", "{}", restored.text());
+    let left = admin.get(&format!("/v3/apps/{app}/sidecars")).await;
+    assert_eq!(left.expect(200)["resources"], json!([]));
+}
+
+#[tokio::test]
 async fn canary_restores_what_surrounds_only_when_it_is_continued() {
     let (platform, app) = running(1).await;
     let admin = platform.as_admin().await;
