@@ -56,7 +56,8 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         return Ok(());
     }
     let strategy = if arguments.canary { "canary" } else { "rolling" };
-    let body = json!({ "partial": true, "strategy": strategy });
+    let partial = accepts_losses(arguments.yes, &preview);
+    let body = json!({ "partial": partial, "strategy": strategy });
     let deployment: Value = target.client.post(&path, body).await?;
     let deployment = deploy::follow(&target, &deployment).await?;
     if arguments.common.json {
@@ -94,6 +95,12 @@ fn is_confirmed(arguments: &Arguments, preview: &Restore) -> anyhow::Result<bool
         say("nothing was changed");
     }
     Ok(is_yes)
+}
+
+/// Whether to go on without what cannot be as it was. Who was shown no loss has accepted none: what
+/// is lost since is refused by the platform.
+fn accepts_losses(yes: bool, preview: &Restore) -> bool {
+    yes || !preview.lost.is_empty()
 }
 
 /// What changes, for people.
@@ -184,6 +191,27 @@ mod tests {
         assert!(never_ran(&json!({ "guid": "a" }), &deployments));
         assert!(!never_ran(&json!({ "guid": "b" }), &deployments));
         assert!(!never_ran(&json!({ "guid": "started" }), &deployments));
+    }
+
+    fn preview(lost: Value) -> Restore {
+        serde_json::from_value(json!({
+            "app": "shop", "revision": 3, "present": 4, "code": true,
+            "environment": [], "commands": [], "processes": [],
+            "routes_added": [], "routes_removed": [], "routes_changed": [],
+            "bindings_added": [], "bindings_removed": [],
+            "lost": lost, "refusal": null,
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn losses_are_accepted_only_by_who_was_shown_them_or_said_yes() {
+        let whole = preview(json!([]));
+        let lossy = preview(json!([{ "what": "route a.test", "why": "its domain is deleted" }]));
+
+        assert!(!accepts_losses(false, &whole));
+        assert!(accepts_losses(true, &whole));
+        assert!(accepts_losses(false, &lossy));
     }
 
     #[test]
