@@ -89,7 +89,7 @@ impl Control {
                 || (one.state == DeploymentState::Canceled && one.oldest() == Some(app.generation))
         };
         let of_deployment = deployment.clone().filter(counts).and_then(|one| one.release_phase);
-        let release_phase = [app.release_phase.clone(), of_deployment]
+        let release_phase = [of_deployment, app.release_phase.clone()]
             .into_iter()
             .flatten()
             .find(|phase| !phase.has_succeeded());
