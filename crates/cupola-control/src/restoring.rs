@@ -1,8 +1,9 @@
 //! Going back to an earlier revision with what surrounded it: scale, checks, routes and bindings.
 //!
-//! The plan is made when somebody asks, told, and carried out when the new instances serve: a
-//! rollback that fails leaves everything as it was, and a route that comes back never leads to the
-//! version that is left.
+//! The plan is made when somebody asks, and told. Limits, checks and bindings are set when the
+//! deployment begins, because the new instances are started with them, and set back if it is
+//! cancelled or something newer takes its place. Scale and routes follow when the new instances
+//! serve, so that a route that comes back never leads to the version that is left.
 
 use std::collections::BTreeSet;
 
@@ -41,7 +42,8 @@ use crate::{
 };
 
 /// A manifest that was applied within this time before a new droplet is started belongs to the same
-/// push. Longer than staging may take.
+/// push. A build takes less unless an operator allows more, or it waits long for others: then the
+/// revision that is left is kept with what the new manifest has set.
 const PUSH_TIME_MAX: std::time::Duration = std::time::Duration::from_secs(60 * 60);
 
 /// What going back to a revision would do.
