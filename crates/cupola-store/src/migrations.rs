@@ -63,9 +63,9 @@ const SQLITE: &[(i64, &str, &str)] = &[
     (2, "delivery", include_str!("../migrations/sqlite/0002_delivery.sql")),
     (3, "services", include_str!("../migrations/sqlite/0003_services.sql")),
     (4, "routes", include_str!("../migrations/sqlite/0004_routes.sql")),
-    (7, "droplet states", include_str!("../migrations/sqlite/0007_droplet_states.sql")),
-    (8, "cost", include_str!("../migrations/sqlite/0008_cost.sql")),
-    (9, "sidecars", include_str!("../migrations/sqlite/0009_sidecars.sql")),
+    (5, "droplet states", include_str!("../migrations/sqlite/0005_droplet_states.sql")),
+    (6, "cost", include_str!("../migrations/sqlite/0006_cost.sql")),
+    (7, "sidecars", include_str!("../migrations/sqlite/0007_sidecars.sql")),
 ];
 
 const POSTGRES: &[(i64, &str, &str)] = &[
@@ -73,9 +73,9 @@ const POSTGRES: &[(i64, &str, &str)] = &[
     (2, "delivery", include_str!("../migrations/postgres/0002_delivery.sql")),
     (3, "services", include_str!("../migrations/postgres/0003_services.sql")),
     (4, "routes", include_str!("../migrations/postgres/0004_routes.sql")),
-    (7, "droplet states", include_str!("../migrations/postgres/0007_droplet_states.sql")),
-    (8, "cost", include_str!("../migrations/postgres/0008_cost.sql")),
-    (9, "sidecars", include_str!("../migrations/postgres/0009_sidecars.sql")),
+    (5, "droplet states", include_str!("../migrations/postgres/0005_droplet_states.sql")),
+    (6, "cost", include_str!("../migrations/postgres/0006_cost.sql")),
+    (7, "sidecars", include_str!("../migrations/postgres/0007_sidecars.sql")),
 ];
 
 pub(crate) fn sqlite() -> Migrator {
