@@ -45,7 +45,7 @@ impl Control {
         let page = store::list::<AuditEvent>(&mut *tx, &request.query(about)).await?;
         let mut deployments = deployments_of(&mut *tx, &page.items).await?;
         let change = |event: AuditEvent| {
-            let deployment = text(&event, "deployment_guid");
+            let deployment = event.text("deployment_guid").map(str::to_owned);
             let begins = event.kind == "audit.app.deployment.create";
             Some(Change {
                 told: tell(&event)?,
@@ -58,8 +58,8 @@ impl Control {
     }
 }
 
-/// The events whose target is the app or a route that leads to it. A route that other spaces use
-/// too has events of its own there, which are not this app's.
+/// The events whose target is the app or a route that leads to it, or that name the app. A route
+/// that other spaces use too has events of its own there, which are not this app's.
 pub(crate) async fn about(
     tx: &mut (impl ReadTx + ?Sized),
     placed: &PlacedApp,
@@ -69,19 +69,16 @@ pub(crate) async fn about(
     let mut targets = distinct(routes.iter().map(|one| one.route_id));
     targets.push(placed.app.id.to_string().into());
     let in_space = Condition::In("space_id", vec![placed.space.id.to_string().into()]);
-    Ok(vec![Condition::In("target_id", targets), in_space])
+    let names_it = Condition::In("app_id", vec![placed.app.id.to_string().into()]);
+    Ok(vec![Condition::Any(vec![Condition::In("target_id", targets), names_it]), in_space])
 }
 
 async fn deployments_of(
     tx: &mut (impl ReadTx + ?Sized),
     events: &[AuditEvent],
 ) -> Result<HashMap<String, Deployment>, ControlError> {
-    let ids = distinct(events.iter().filter_map(|event| text(event, "deployment_guid")));
+    let ids = distinct(events.iter().filter_map(|event| event.text("deployment_guid")));
     let query = Query::all().and(Condition::In("id", ids));
     let deployments = store::list::<Deployment>(tx, &query).await?.items;
     Ok(deployments.into_iter().map(|one| (one.id.to_string(), one)).collect())
-}
-
-fn text(event: &AuditEvent, key: &str) -> Option<String> {
-    event.data[key].as_str().map(str::to_owned)
 }

@@ -51,13 +51,13 @@ impl Control {
 
 /// What an event says of a release. None: it is of a platform before events named releases.
 fn entry(event: &AuditEvent) -> Option<Entry> {
-    let release = text(event, "version")?;
+    let release = event.text("version")?.to_owned();
     let what = match event.kind.as_str() {
         "audit.app.start" | "audit.app.restart" | "audit.app.deployment.create" => {
             Happening::Began(Begun {
                 release,
-                droplet: text(event, "droplet_guid")?,
-                before: text(event, "previous_droplet_guid"),
+                droplet: event.text("droplet_guid")?.to_owned(),
+                before: event.text("previous_droplet_guid").map(str::to_owned),
                 is_rollback: event.data["type"] == "rollback",
                 is_rework: event.data["rework"] == true,
                 commit: commit_time(event),
@@ -77,8 +77,4 @@ fn entry(event: &AuditEvent) -> Option<Entry> {
 fn commit_time(event: &AuditEvent) -> Option<Option<Timestamp>> {
     let commit: Commit = serde_json::from_value(event.data["commit"].clone()).ok()?;
     if commit.dirty == Some(true) { Some(None) } else { commit.committed_at.map(Some) }
-}
-
-fn text(event: &AuditEvent, key: &str) -> Option<String> {
-    event.data[key].as_str().map(str::to_owned)
 }

@@ -36,3 +36,18 @@ pub struct AuditEvent {
     pub org_id: Option<OrgId>,
     pub created_at: Timestamp,
 }
+
+impl AuditEvent {
+    /// The key of an event's data under which the app is that something else of it was changed for.
+    pub const APP: &'static str = "app_guid";
+
+    /// The app that the event is about although its target is something else: one of its bindings.
+    pub fn app_id(&self) -> Option<&str> {
+        self.text(Self::APP)
+    }
+
+    /// A text in its data. None: there is none of that name.
+    pub fn text(&self, key: &str) -> Option<&str> {
+        self.data[key].as_str()
+    }
+}

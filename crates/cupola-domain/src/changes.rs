@@ -37,7 +37,6 @@ pub const KINDS: &[(&str, &str)] = &[
     ("audit.app.process.scale", "scale"),
     ("audit.app.process.terminate_instance", "restart"),
     ("audit.app.process.update", "settings"),
-    ("audit.app.restage", "restart"),
     ("audit.app.restart", "restart"),
     ("audit.app.revision.create", "revision"),
     ("audit.app.start", "start"),
@@ -126,7 +125,6 @@ fn summary(event: &AuditEvent, changed: Option<&Map<String, Value>>) -> String {
         "audit.app.create" => format!("created {}", event.target.name),
         "audit.app.start" | "audit.app.restart" => started(&event.kind, data),
         "audit.app.stop" => "stopped".to_owned(),
-        "audit.app.restage" => "restaged".to_owned(),
         "audit.app.update" => fields(changed),
         "audit.app.process.update" | "audit.app.process.scale" => {
             format!("{}: {}", process(), fields(changed))
@@ -151,11 +149,16 @@ fn summary(event: &AuditEvent, changed: Option<&Map<String, Value>>) -> String {
             format!("task {} begun", data["request"]["name"].as_str().unwrap_or_default())
         }
         "audit.app.task.cancel" => "task cancelled".to_owned(),
+        "audit.service_binding.create" => format!("bound to {}", text("service_instance_name")),
+        "audit.service_binding.delete" => format!("unbound from {}", text("service_instance_name")),
+        "audit.service_binding.update" => {
+            format!("labels of the binding to {} changed", text("service_instance_name"))
+        }
         kind => other(kind, &event.target.name, changed),
     }
 }
 
-/// Of the routes and bindings of an app: `audit.route.share` reads `route shop.example.com: share`.
+/// Of the routes of an app: `audit.route.share` reads `route shop.example.com: share`.
 fn other(kind: &str, name: &str, changed: Option<&Map<String, Value>>) -> String {
     let what = kind.trim_start_matches("audit.").replace('_', " ");
     let (noun, verb) = what.rsplit_once('.').unwrap_or((&what, "changed"));

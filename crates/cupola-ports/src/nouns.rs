@@ -298,7 +298,13 @@ impl Noun for Generation {
 impl Noun for AuditEvent {
     const TABLE: &'static Table = &Table {
         name: "audit_events",
-        columns: &[text("kind"), text("target_id"), text("space_id"), text("org_id")],
+        columns: &[
+            text("kind"),
+            text("target_id"),
+            text("app_id"),
+            text("space_id"),
+            text("org_id"),
+        ],
         unique: &[],
     };
 
@@ -310,6 +316,7 @@ impl Noun for AuditEvent {
         vec![
             self.kind.clone().into(),
             self.target.id.clone().into(),
+            self.app_id().map(str::to_owned).into(),
             self.space_id.map(|id| id.to_string()).into(),
             self.org_id.map(|id| id.to_string()).into(),
         ]

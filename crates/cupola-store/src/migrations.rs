@@ -66,6 +66,7 @@ const SQLITE: &[(i64, &str, &str)] = &[
     (5, "droplet states", include_str!("../migrations/sqlite/0005_droplet_states.sql")),
     (6, "cost", include_str!("../migrations/sqlite/0006_cost.sql")),
     (7, "sidecars", include_str!("../migrations/sqlite/0007_sidecars.sql")),
+    (8, "events of apps", include_str!("../migrations/sqlite/0008_events_of_apps.sql")),
 ];
 
 const POSTGRES: &[(i64, &str, &str)] = &[
@@ -76,6 +77,7 @@ const POSTGRES: &[(i64, &str, &str)] = &[
     (5, "droplet states", include_str!("../migrations/postgres/0005_droplet_states.sql")),
     (6, "cost", include_str!("../migrations/postgres/0006_cost.sql")),
     (7, "sidecars", include_str!("../migrations/postgres/0007_sidecars.sql")),
+    (8, "events of apps", include_str!("../migrations/postgres/0008_events_of_apps.sql")),
 ];
 
 pub(crate) fn sqlite() -> Migrator {

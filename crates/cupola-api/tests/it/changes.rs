@@ -131,6 +131,47 @@ async fn crash_between_changes_is_one_of_them_and_names_its_release() {
 }
 
 #[tokio::test]
+async fn bindings_of_the_app_are_changes_of_it_and_those_of_another_are_not() {
+    let platform = platform().await;
+    let admin = platform.as_admin().await;
+    let space = platform.space.to_string();
+    let (app, other) = (push(&admin, &space, "shop").await, push(&admin, &space, "blog").await);
+    let body = json!({
+        "type": "user-provided",
+        "name": "db",
+        "credentials": { "password": SECRET },
+        "relationships": { "space": to(&space) },
+    });
+    let instance = admin.post("/v3/service_instances", body).await.guid();
+    let path = "/v3/service_credential_bindings";
+    let bind = |app: &str| {
+        let relationships = json!({ "service_instance": to(&instance), "app": to(app) });
+        admin.post(path, json!({ "type": "app", "relationships": relationships }))
+    };
+    later(&platform);
+
+    let bound = bind(&app).await.guid();
+    later(&platform);
+    admin.delete(&format!("{path}/{bound}")).await.expect(204);
+    later(&platform);
+    bind(&app).await.guid();
+    later(&platform);
+    bind(&other).await.guid();
+    later(&platform);
+    admin.delete(&format!("/v3/service_instances/{instance}")).await.expect(204);
+
+    let of_bindings = async |app: &str| {
+        let lines = told(&admin, app).await;
+        lines.into_iter().filter(|line| line.starts_with("binding: ")).collect::<Vec<_>>()
+    };
+    let (bound, unbound) = ("binding: bound to db", "binding: unbound from db");
+    assert_eq!(of_bindings(&app).await, [bound, unbound, bound, unbound]);
+    assert_eq!(of_bindings(&other).await, [bound, unbound]);
+    let list = admin.get(&format!("/cupola/v1/apps/{app}/changes")).await;
+    assert!(!list.text().contains(SECRET), "{}", list.text());
+}
+
+#[tokio::test]
 async fn changes_since_a_point_in_time_come_page_by_page() {
     let platform = platform().await;
     let admin = platform.as_admin().await;

@@ -3,6 +3,7 @@
 use cupola_domain::{
     access::Access,
     apps::App,
+    audit::AuditEvent,
     ids::{AppId, ServiceBindingId, ServiceInstanceId},
     orgs::Metadata,
     services::{BindingStrategy, Credentials, ServiceBinding, ServiceInstance},
@@ -113,24 +114,19 @@ impl Control {
             updated_at: now,
         };
         store::insert(tx, &binding).await?;
-        let mut data = json!({ "request": {
+        let request = json!({
             "type": "app",
             "name": binding.name,
             "relationships": {
                 "service_instance": { "data": { "guid": instance.id.to_string() } },
                 "app": { "data": { "guid": placed.app.id.to_string() } },
             },
-        } });
+        });
+        let kind = "audit.service_binding.create";
+        let mut event = event(kind, &placed.space, &binding, instance, request);
         if by_manifest {
-            data["manifest_triggered"] = true.into();
+            event.data["manifest_triggered"] = true.into();
         }
-        let event = NewEvent {
-            kind: "audit.service_binding.create",
-            target: event_target(&binding),
-            data,
-            space_id: Some(placed.space.id),
-            org_id: Some(placed.org.id),
-        };
         self.record(tx, caller.party(), event).await?;
         Ok(binding)
     }
@@ -143,18 +139,15 @@ impl Control {
         space: &Space,
         binding: &ServiceBinding,
     ) -> Result<(), ControlError> {
+        let instance = store::get::<ServiceInstance>(tx, binding.service_instance_id).await?;
+        let instance = instance.ok_or_else(not_found)?;
         store::delete::<ServiceBinding>(tx, binding.id).await?;
-        let event = NewEvent {
-            kind: "audit.service_binding.delete",
-            target: event_target(binding),
-            data: json!({ "request": {
-                "app_guid": binding.app_id.to_string(),
-                "route_guid": null,
-                "service_instance_guid": binding.service_instance_id.to_string(),
-            } }),
-            space_id: Some(space.id),
-            org_id: Some(space.org_id),
-        };
+        let request = json!({
+            "app_guid": binding.app_id.to_string(),
+            "route_guid": null,
+            "service_instance_guid": binding.service_instance_id.to_string(),
+        });
+        let event = event("audit.service_binding.delete", space, binding, &instance, request);
         self.record(tx, caller.party(), event).await
     }
 
@@ -220,13 +213,9 @@ impl Control {
         metadata.apply(&mut binding.metadata);
         binding.updated_at = self.ports.clock.now();
         store::update(&mut *tx, &binding).await?;
-        let event = NewEvent {
-            kind: "audit.service_binding.update",
-            target: event_target(&binding),
-            data: json!({ "request": { "metadata": {} } }),
-            space_id: Some(placed.space.id),
-            org_id: Some(placed.org.id),
-        };
+        let kind = "audit.service_binding.update";
+        let request = json!({ "metadata": {} });
+        let event = event(kind, &placed.space, &binding, &placed.instance, request);
         self.record(&mut *tx, caller.party(), event).await?;
         tx.commit().await?;
         Ok(binding)
@@ -337,6 +326,23 @@ fn check_name(name: &str) -> Result<(), ControlError> {
     Err(ControlError::unprocessable(detail))
 }
 
-fn event_target(binding: &ServiceBinding) -> cupola_domain::audit::Party {
-    target("service_binding", binding.id, binding.name.as_deref().unwrap_or_default())
+/// An event as Cloud Controller writes it, and beside its fields the app, by which its changes are
+/// found, and what the app is bound to.
+fn event<'a>(
+    kind: &'a str,
+    space: &Space,
+    binding: &ServiceBinding,
+    instance: &ServiceInstance,
+    request: serde_json::Value,
+) -> NewEvent<'a> {
+    let name = binding.name.as_deref().unwrap_or_default();
+    let mut data = json!({ "request": request, "service_instance_name": instance.name });
+    data[AuditEvent::APP] = binding.app_id.to_string().into();
+    NewEvent {
+        kind,
+        target: target("service_binding", binding.id, name),
+        data,
+        space_id: Some(space.id),
+        org_id: Some(space.org_id),
+    }
 }

@@ -128,7 +128,11 @@ fn every_change_is_told_in_one_line() {
             ("route", "mapped shop.example.com"),
         ),
         ("audit.route.transfer-owner", json!({}), ("route", "route shop: transfer-owner")),
-        ("audit.service_binding.create", json!({}), ("binding", "service binding shop: create")),
+        (
+            "audit.service_binding.delete",
+            json!({ "service_instance_name": "db" }),
+            ("binding", "unbound from db"),
+        ),
     ] {
         assert_eq!(told(kind, data), (wanted.0, wanted.1.to_owned()), "{kind}");
     }

@@ -1,0 +1,3 @@
+-- Events about something else of an app than itself, a binding of it, are found by the app too.
+ALTER TABLE audit_events ADD COLUMN app_id TEXT COLLATE "C";
+CREATE INDEX audit_events_app_id ON audit_events (app_id);
