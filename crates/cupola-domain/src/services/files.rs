@@ -30,10 +30,21 @@ impl ServiceFile {
 }
 
 /// Variables and files of an instance.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Materialized {
     pub variables: BTreeMap<String, String>,
     pub files: Vec<ServiceFile>,
+}
+
+/// The values of its variables are secrets.
+impl std::fmt::Debug for Materialized {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let names: Vec<&String> = self.variables.keys().collect();
+        f.debug_struct("Materialized")
+            .field("variables", &names)
+            .field("files", &self.files)
+            .finish()
+    }
 }
 
 /// Why an app cannot be told of its bindings. Names what is wrong and no value.

@@ -139,6 +139,21 @@ fn what_is_too_large_is_refused_and_the_refusal_holds_no_secret() {
 }
 
 #[test]
+fn what_is_written_for_debugging_names_variables_and_files_without_their_values() {
+    let credentials = json!({ "uri": "postgres://u:hush@h/d" });
+    let written = |delivery| {
+        let found = services(delivery, vec![bound("db", credentials.clone())]).materialize();
+        format!("{:?}", found.unwrap())
+    };
+
+    let (variable, files) = (written(ServiceDelivery::Variable), written(ServiceDelivery::Folders));
+
+    assert!(variable.contains("VCAP_SERVICES") && variable.contains("DATABASE_URL"), "{variable}");
+    assert!(files.contains("db/uri"), "{files}");
+    assert!(!variable.contains("hush") && !files.contains("hush"), "{variable} {files}");
+}
+
+#[test]
 fn address_of_a_database_is_told_in_the_words_of_rails() {
     let cache = bound("cache", json!({ "uri": "redis://cache" }));
     let db = bound("db", json!({ "uri": "postgresql://u:p@h/d" }));
