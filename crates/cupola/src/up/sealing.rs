@@ -39,7 +39,10 @@ fn write(path: &Path, text: &str) -> std::io::Result<()> {
         .open(&unfinished)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
-    fs::rename(&unfinished, path)
+    fs::rename(&unfinished, path)?;
+    // Secrets are sealed from now on: the name of their key has to outlive a loss of power.
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    fs::File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 #[cfg(test)]
