@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 /// Everything that is needed to start one instance. Never changes for an id.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DesiredInstance {
     pub id: InstanceId,
     pub app_id: AppId,
@@ -50,6 +50,21 @@ pub struct DesiredInstance {
     /// Found below `ServiceFile::ROOT`, by `vcap` alone and for reading only.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<ServiceFile>,
+}
+
+/// Commands and the values of variables are secrets.
+impl std::fmt::Debug for DesiredInstance {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let names: Vec<&String> = self.environment.iter().map(|(name, _)| name).collect();
+        f.debug_struct("DesiredInstance")
+            .field("id", &self.id)
+            .field("app_id", &self.app_id)
+            .field("process_type", &self.process_type)
+            .field("index", &self.index)
+            .field("environment", &names)
+            .field("files", &self.files)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A further program of an instance.
