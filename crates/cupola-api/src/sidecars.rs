@@ -39,7 +39,7 @@ async fn list_of_app(
 ) -> Result<Response, ApiFailure> {
     let (request, presenter) = query.finish(ORDERABLE, ("created_at", Direction::Ascending))?;
     let page = api.control.list_sidecars_of_app(&caller, app, &request).await?;
-    let present = |sidecar| present::sidecar(&api, &sidecar);
+    let present = |one| present::shown(&api, &one);
     Ok(Json(presenter.present(&api, page, present)).into_response())
 }
 
@@ -51,7 +51,7 @@ async fn list_of_process(
 ) -> Result<Response, ApiFailure> {
     let (request, presenter) = query.finish(ORDERABLE, ("created_at", Direction::Ascending))?;
     let page = api.control.list_sidecars_of_process(&caller, &process, &request).await?;
-    let present = |sidecar| present::sidecar(&api, &sidecar);
+    let present = |one| present::shown(&api, &one);
     Ok(Json(presenter.present(&api, page, present)).into_response())
 }
 
@@ -71,7 +71,7 @@ async fn show(
     Id(id): Id<SidecarId>,
 ) -> Result<Response, ApiFailure> {
     let sidecar = api.control.sidecar(&caller, id).await?;
-    Ok(Json(present::sidecar(&api, &sidecar)).into_response())
+    Ok(Json(present::shown(&api, &sidecar)).into_response())
 }
 
 async fn update(

@@ -45,6 +45,7 @@ pub mod users;
 pub mod vault;
 pub mod why;
 
+pub use apps::told::HIDDEN;
 pub use control::{Control, InstanceSettings, Ports, Settings, StagingSettings};
 pub use error::ControlError;
 pub use paging::{ListRequest, order_by};

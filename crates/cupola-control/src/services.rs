@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 
 use crate::{
     Control, ControlError, ListRequest, Owners,
-    apps::may,
+    apps::{may, told::HIDDEN},
     caller::Caller,
     events::{NewEvent, target},
     names::check_name,
@@ -80,8 +80,6 @@ const CREDENTIALS_BYTES_MAX: usize = 1_000_000;
 /// All tags of an instance, joined.
 const TAGS_CHARS_MAX: usize = 2048;
 const URL_CHARS_MAX: usize = 10_000;
-/// What audit events say in place of credentials.
-const REDACTED: &str = "[PRIVATE DATA HIDDEN]";
 
 impl Control {
     pub async fn create_service_instance(
@@ -99,7 +97,7 @@ impl Control {
             "type": "user-provided",
             "name": new.name,
             "tags": new.tags,
-            "credentials": REDACTED,
+            "credentials": HIDDEN,
             "syslog_drain_url": new.syslog_drain_url,
             "route_service_url": new.route_service_url,
         });
@@ -406,7 +404,7 @@ fn told(change: &ServiceInstanceChange) -> Value {
     };
     put("name", change.name.as_ref().map(|name| json!(name)));
     put("tags", change.tags.as_ref().map(|tags| json!(tags)));
-    put("credentials", change.credentials.as_ref().map(|_| json!(REDACTED)));
+    put("credentials", change.credentials.as_ref().map(|_| json!(HIDDEN)));
     put("syslog_drain_url", change.syslog_drain_url.as_ref().map(|url| json!(url)));
     put("route_service_url", change.route_service_url.as_ref().map(|url| json!(url)));
     json!({ "request": request })

@@ -12,9 +12,13 @@ use cupola_domain::{
     sidecars::{Misfit, SIDECARS_MAX, Sidecar, SidecarOrigin, SidecarSpec, misfit},
 };
 use cupola_ports::store::{self, Condition, Direction, Page, Query, ReadTx, WriteTx};
+use serde_json::{Map, json};
 
 use crate::{
-    Control, ControlError, ListRequest, apps::PlacedApp, caller::Caller, processes::ProcessRef,
+    Control, ControlError, ListRequest,
+    apps::{PlacedApp, told},
+    caller::Caller,
+    processes::ProcessRef,
 };
 
 /// What a client says of a sidecar; none leaves it as it is, which a new one cannot.
@@ -25,6 +29,13 @@ pub struct SidecarChange {
     pub process_types: Option<Vec<String>>,
     /// Some(None) takes the bound away.
     pub memory_mib: Option<Option<i64>>,
+}
+
+/// A sidecar, and whether the caller may see its command, which may hold secrets.
+#[derive(Clone, Debug)]
+pub struct ShownSidecar {
+    pub sidecar: Sidecar,
+    pub shows_command: bool,
 }
 
 /// Bytes.
@@ -42,7 +53,7 @@ impl Control {
         let access = self.access(&mut *tx, caller).await?;
         let placed = self.readable_app(&mut *tx, &access, app).await?;
         placed.may_develop(&access)?;
-        let sidecar = self.insert_sidecar(&mut *tx, &placed, new).await?;
+        let sidecar = self.insert_sidecar(&mut *tx, caller, &placed, new).await?;
         tx.commit().await?;
         Ok(sidecar)
     }
@@ -51,6 +62,7 @@ impl Control {
     pub(crate) async fn apply_sidecar(
         &self,
         tx: &mut dyn WriteTx,
+        caller: &Caller,
         placed: &PlacedApp,
         wanted: SidecarChange,
     ) -> Result<(), ControlError> {
@@ -59,14 +71,17 @@ impl Control {
             None => None,
         };
         match present.filter(|sidecar| sidecar.spec.origin == SidecarOrigin::User) {
-            Some(mut sidecar) => self.change_sidecar(tx, &mut sidecar, wanted).await,
-            None => self.insert_sidecar(tx, placed, wanted).await.map(|_| ()),
+            Some(mut sidecar) => {
+                self.change_sidecar(tx, caller, placed, &mut sidecar, wanted).await
+            }
+            None => self.insert_sidecar(tx, caller, placed, wanted).await.map(|_| ()),
         }
     }
 
     async fn insert_sidecar(
         &self,
         tx: &mut dyn WriteTx,
+        caller: &Caller,
         placed: &PlacedApp,
         new: SidecarChange,
     ) -> Result<Sidecar, ControlError> {
@@ -89,13 +104,19 @@ impl Control {
         let sidecar = Sidecar { id, app_id, spec, created_at: now, updated_at: now };
         store::insert(tx, &sidecar).await.map_err(|error| taken(error, &sidecar.spec.name))?;
         require_fit(tx, placed.app.id).await?;
+        self.tell_sidecar(tx, caller, placed, &sidecar, "set").await?;
         Ok(sidecar)
     }
 
-    pub async fn sidecar(&self, caller: &Caller, id: SidecarId) -> Result<Sidecar, ControlError> {
+    pub async fn sidecar(
+        &self,
+        caller: &Caller,
+        id: SidecarId,
+    ) -> Result<ShownSidecar, ControlError> {
         let mut tx = self.read().await?;
         let access = self.access(&mut *tx, caller).await?;
-        Ok(self.readable_sidecar(&mut *tx, &access, id).await?.1)
+        let (placed, sidecar) = self.readable_sidecar(&mut *tx, &access, id).await?;
+        Ok(ShownSidecar { sidecar, shows_command: access.can_read_secrets(placed.space.id) })
     }
 
     pub async fn list_sidecars_of_app(
@@ -103,12 +124,13 @@ impl Control {
         caller: &Caller,
         app: AppId,
         request: &ListRequest,
-    ) -> Result<Page<Sidecar>, ControlError> {
+    ) -> Result<Page<ShownSidecar>, ControlError> {
         let mut tx = self.read().await?;
         let access = self.access(&mut *tx, caller).await?;
-        self.readable_app(&mut *tx, &access, app).await?;
+        let placed = self.readable_app(&mut *tx, &access, app).await?;
         let of_app = Condition::In("app_id", vec![app.to_string().into()]);
-        Ok(store::list(&mut *tx, &request.query([of_app])).await?)
+        let page = store::list(&mut *tx, &request.query([of_app])).await?;
+        Ok(shown(page, access.can_read_secrets(placed.space.id)))
     }
 
     pub async fn list_sidecars_of_process(
@@ -116,14 +138,15 @@ impl Control {
         caller: &Caller,
         process: &ProcessRef,
         request: &ListRequest,
-    ) -> Result<Page<Sidecar>, ControlError> {
+    ) -> Result<Page<ShownSidecar>, ControlError> {
         let mut tx = self.read().await?;
         let access = self.access(&mut *tx, caller).await?;
         let (placed, process) = self.readable_process(&mut *tx, &access, process).await?;
         let all = rows(&mut *tx, placed.app.id).await?.into_iter();
         let ids = all.filter(|sidecar| sidecar.spec.process_types.contains(&process.kind));
         let ids = Condition::In("id", ids.map(|one| one.id.to_string().into()).collect());
-        Ok(store::list(&mut *tx, &request.query([ids])).await?)
+        let page = store::list(&mut *tx, &request.query([ids])).await?;
+        Ok(shown(page, access.can_read_secrets(placed.space.id)))
     }
 
     pub async fn update_sidecar(
@@ -136,7 +159,7 @@ impl Control {
         let access = self.access(&mut *tx, caller).await?;
         let (placed, mut sidecar) = self.readable_sidecar(&mut *tx, &access, id).await?;
         placed.may_develop(&access)?;
-        self.change_sidecar(&mut *tx, &mut sidecar, change).await?;
+        self.change_sidecar(&mut *tx, caller, &placed, &mut sidecar, change).await?;
         tx.commit().await?;
         Ok(sidecar)
     }
@@ -144,6 +167,8 @@ impl Control {
     async fn change_sidecar(
         &self,
         tx: &mut dyn WriteTx,
+        caller: &Caller,
+        placed: &PlacedApp,
         sidecar: &mut Sidecar,
         change: SidecarChange,
     ) -> Result<(), ControlError> {
@@ -154,7 +179,24 @@ impl Control {
         sidecar.spec = SidecarSpec { origin: SidecarOrigin::User, ..spec };
         sidecar.updated_at = self.ports.clock.now();
         store::update(tx, sidecar).await.map_err(|error| taken(error, &sidecar.spec.name))?;
-        require_fit(tx, sidecar.app_id).await
+        require_fit(tx, sidecar.app_id).await?;
+        self.tell_sidecar(tx, caller, placed, sidecar, "changed").await
+    }
+
+    /// Records that a user set, changed or removed a sidecar, by its name: its command may hold
+    /// secrets. What comes and goes with a droplet or a rollback is told by the event of that.
+    async fn tell_sidecar(
+        &self,
+        tx: &mut dyn WriteTx,
+        caller: &Caller,
+        placed: &PlacedApp,
+        sidecar: &Sidecar,
+        how: &str,
+    ) -> Result<(), ControlError> {
+        let name = format!("sidecar {}", sidecar.spec.name);
+        let changed = Map::from_iter([(name, how.into())]);
+        let event = placed.event("audit.app.update", told::data(json!({}), changed));
+        self.record(tx, caller.party(), event).await
     }
 
     pub async fn delete_sidecar(&self, caller: &Caller, id: SidecarId) -> Result<(), ControlError> {
@@ -163,6 +205,7 @@ impl Control {
         let (placed, sidecar) = self.readable_sidecar(&mut *tx, &access, id).await?;
         placed.may_develop(&access)?;
         store::delete::<Sidecar>(&mut *tx, sidecar.id).await?;
+        self.tell_sidecar(&mut *tx, caller, &placed, &sidecar, "removed").await?;
         tx.commit().await?;
         Ok(())
     }
@@ -223,6 +266,12 @@ impl Control {
         }
         Ok(())
     }
+}
+
+fn shown(page: Page<Sidecar>, shows_command: bool) -> Page<ShownSidecar> {
+    let items = page.items.into_iter();
+    let items = items.map(|sidecar| ShownSidecar { sidecar, shows_command }).collect();
+    Page { items, total: page.total }
 }
 
 async fn rows(tx: &mut (impl ReadTx + ?Sized), app: AppId) -> Result<Vec<Sidecar>, ControlError> {

@@ -1,6 +1,6 @@
 //! How a process is written.
 
-use cupola_control::processes::PlacedProcess;
+use cupola_control::{HIDDEN, processes::PlacedProcess};
 use cupola_domain::processes::{Check, HealthCheck, Process};
 use cupola_wire::{
     list::ToOne,
@@ -15,7 +15,7 @@ pub(super) fn process(api: &Api, shown: &PlacedProcess) -> processes::Process {
     if shown.shows_command {
         body.command = shown.command.clone();
     } else {
-        body.command = Some("[PRIVATE DATA HIDDEN]".to_owned());
+        body.command = Some(HIDDEN.to_owned());
     }
     body.links.extend(api.links([("space", format!("/v3/spaces/{}", shown.placed.space.id))]));
     body

@@ -1,5 +1,6 @@
 //! How a sidecar is written.
 
+use cupola_control::{HIDDEN, sidecars::ShownSidecar};
 use cupola_domain::sidecars::Sidecar;
 use cupola_wire::{
     list::ToOne,
@@ -8,6 +9,16 @@ use cupola_wire::{
 
 use crate::Api;
 
+/// As the caller may see it.
+pub(super) fn shown(api: &Api, shown: &ShownSidecar) -> sidecars::Sidecar {
+    let mut body = sidecar(api, &shown.sidecar);
+    if !shown.shows_command {
+        body.command = HIDDEN.to_owned();
+    }
+    body
+}
+
+/// To whom it was made or changed by, with its command.
 pub(super) fn sidecar(api: &Api, sidecar: &Sidecar) -> sidecars::Sidecar {
     let spec = &sidecar.spec;
     sidecars::Sidecar {

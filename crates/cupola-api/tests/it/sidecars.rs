@@ -1,6 +1,9 @@
 //! Sidecars: of users, of buildpacks, in revisions and in what the cell is asked for.
 
-use cupola_domain::sidecars::{SidecarOrigin, SidecarSpec};
+use cupola_domain::{
+    roles::RoleKind,
+    sidecars::{SidecarOrigin, SidecarSpec},
+};
 use cupola_ports::cells::DesiredInstance;
 use cupola_testkit::{
     TestPlatform,
@@ -189,4 +192,51 @@ async fn rollback_brings_the_sidecars_of_its_revision_back() {
     assert_eq!(ended.expect(200)["status"]["reason"], "DEPLOYED");
     run_beside(&platform, &[]).await;
     assert_eq!(names(&admin, &app).await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn command_of_a_sidecar_is_for_those_who_may_see_secrets() {
+    let platform = platform().await;
+    let admin = platform.as_admin().await;
+    let app = push(&admin, &platform.space.to_string(), "shop").await;
+    let sidecar = create(&admin, &app, tail()).await.guid();
+    let developer = platform.as_user("dev", &[RoleKind::SpaceDeveloper]).await;
+    let auditor = platform.as_user("aud", &[RoleKind::SpaceAuditor]).await;
+    let manager = platform.as_user("man", &[RoleKind::OrganizationManager]).await;
+
+    let of_process = format!("/v3/processes/{app}/sidecars");
+    let lists = [format!("/v3/apps/{app}/sidecars"), of_process];
+    for (client, command) in [
+        (&developer, "./tail"),
+        (&auditor, "[PRIVATE DATA HIDDEN]"),
+        (&manager, "[PRIVATE DATA HIDDEN]"),
+    ] {
+        let own = client.get(&format!("/v3/sidecars/{sidecar}")).await;
+        assert_eq!(own.expect(200)["command"], command);
+        for path in &lists {
+            let list = client.get(path).await;
+            assert_eq!(list.expect(200)["resources"][0]["command"], command, "{path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn changes_name_a_sidecar_and_never_its_command() {
+    let platform = platform().await;
+    let admin = platform.as_admin().await;
+    let app = push(&admin, &platform.space.to_string(), "shop").await;
+    let later = || platform.clock.advance(std::time::Duration::from_secs(1));
+    later();
+    let path = format!("/v3/sidecars/{}", create(&admin, &app, tail()).await.guid());
+    later();
+    admin.patch(&path, json!({ "command": "./tail --key hush" })).await.expect(200);
+    admin.patch(&path, json!({ "command": "./tail --key hush" })).await.expect(200);
+    later();
+    admin.delete(&path).await.expect(204);
+
+    let list = admin.get(&format!("/cupola/v1/apps/{app}/changes")).await;
+    let newest = list.expect(200)["resources"].as_array().unwrap().iter().take(3);
+    let told: Vec<&str> = newest.map(|change| change["summary"].as_str().unwrap()).collect();
+    assert_eq!(told, ["sidecar tail removed", "sidecar tail changed", "sidecar tail set"]);
+    assert!(!list.text().contains("./tail"), "{}", list.text());
 }

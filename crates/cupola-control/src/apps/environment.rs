@@ -47,7 +47,7 @@ impl Control {
         let system = if shows_credentials {
             self.bound_services(&mut *tx, &app).await?.system_environment()
         } else {
-            json!({ "redacted_message": "[PRIVATE DATA HIDDEN]" })
+            json!({ "redacted_message": told::HIDDEN })
         };
         Ok(AppEnvironment {
             own: app.environment,

@@ -11,8 +11,8 @@ use serde_json::{Map, Value, json};
 use super::{AppChange, LifecycleChange, NewApp, actions::AppFeature};
 use crate::orgs::MetadataChange;
 
-/// What stands for values that nobody may read in an event, as upstream writes it.
-pub(crate) const HIDDEN: &str = "[PRIVATE DATA HIDDEN]";
+/// What stands for values that the reader may not see, as upstream writes it.
+pub const HIDDEN: &str = "[PRIVATE DATA HIDDEN]";
 
 /// The request that an app is made by.
 pub(super) fn creation(new: &NewApp) -> Value {

@@ -61,7 +61,7 @@ impl Control {
         }
         for sidecar in &wanted.sidecars {
             let name = sidecar.name.as_deref().unwrap_or_default();
-            let applied = self.apply_sidecar(tx, &placed, sidecar.clone()).await;
+            let applied = self.apply_sidecar(tx, caller, &placed, sidecar.clone()).await;
             applied.map_err(|error| prefixed(&format!("For sidecar '{name}'"), error))?;
         }
         self.apply_routes(tx, caller, &placed, wanted).await?;
