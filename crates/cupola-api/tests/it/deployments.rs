@@ -294,7 +294,7 @@ async fn delete_when_free(client: &Client<'_>, droplet: &str) {
                 return answer;
             }
             assert!(answer.detail(422).contains("instances or tasks run of it"));
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            tokio::task::yield_now().await;
         }
     };
     let deleted = tokio::time::timeout(Duration::from_secs(20), deleted).await.unwrap();

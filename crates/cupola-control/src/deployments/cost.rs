@@ -31,7 +31,8 @@ impl Control {
 
     pub(crate) fn add_present_cost(&self, deployment: &mut Deployment) {
         let Some(cost) = &mut deployment.cost else { return };
-        let so_far = || self.meter().so_far(self.meter_now(), deployment.id);
+        let name = (deployment.id, cost.phase);
+        let so_far = || self.meter().so_far(self.meter_now(), name);
         match cost.phase {
             CostPhase::During => cost.during = so_far(),
             CostPhase::After => cost.after = so_far(),

@@ -11,11 +11,12 @@ use cupola_domain::{
     apps::{App, AppState},
     deployments::Deployment,
     ids::{DeploymentId, GenerationId},
-    traffic::{AFTER, CostPhase},
+    traffic::{AFTER, CostPhase, StretchName},
 };
 use cupola_ports::store::{self, Lease, Query};
+use tokio::time::Instant;
 
-use super::{rest_after, write};
+use super::{AFTER_FAILURE, rest_after, write};
 use crate::{
     Control, ControlError,
     caller::Caller,
@@ -25,6 +26,9 @@ use crate::{
 /// How long nothing is due when no cost is.
 const IDLE: Duration = Duration::from_secs(3_600);
 
+/// Commits within this time are looked at together: few of them are about deployments.
+const TOGETHER: Duration = Duration::from_millis(100);
+
 /// What the app of an ended deployment ran of when it was first looked at.
 type After = HashMap<DeploymentId, GenerationId>;
 
@@ -32,6 +36,8 @@ type After = HashMap<DeploymentId, GenerationId>;
 pub(super) async fn run(control: Control, lease: Lease) {
     let Some(mut counted) = control.ports.data_plane.request_counts() else { return };
     let mut report = control.ports.data_plane.report();
+    // What it reports by now counts, too: it may have been there before this process.
+    report.mark_changed();
     let mut commits = control.ports.store.commits();
     let mut after = After::new();
     loop {
@@ -55,7 +61,10 @@ pub(super) async fn run(control: Control, lease: Lease) {
                     let is_counting = report.borrow_and_update().is_counting;
                     control.meter().set_live(control.meter_now(), is_counting);
                 }
-                _ = commits.changed() => break,
+                Ok(()) = commits.changed() => {
+                    let soon = due.deadline().min(Instant::now() + TOGETHER);
+                    due.as_mut().reset(soon);
+                }
                 () = &mut due => break,
             }
         }
@@ -72,13 +81,42 @@ async fn pass(
     let query = Query::by("is_cost_due", 1);
     let deployments = store::list::<Deployment>(&mut *tx, &query).await?.items;
     drop(tx);
-    control.meter().close_all_but(|id| deployments.iter().any(|one| one.id == id));
+    control.meter().close_all_but(|name| deployments.iter().any(|one| stretch(one) == Some(name)));
     after.retain(|id, _| deployments.iter().any(|one| one.id == *id));
     let mut next = IDLE;
     for deployment in &deployments {
-        next = next.min(look_at(control, lease, after, deployment).await?);
+        // One that fails again and again must not keep the others from being summed up.
+        next = next.min(match look_at(control, lease, after, deployment).await {
+            Ok(due) => due,
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                let id = deployment.id;
+                tracing::error!(error, deployment = %id, "cannot sum up what a deployment cost");
+                AFTER_FAILURE
+            }
+        });
     }
     Ok(next)
+}
+
+/// The stretch of a deployment that is to be counted now.
+fn stretch(deployment: &Deployment) -> Option<StretchName> {
+    let phase = deployment.cost.as_ref()?.phase;
+    (phase != CostPhase::Final).then_some((deployment.id, phase))
+}
+
+/// Sees to it that the stretch is counted, and says for how long it has lasted.
+fn open(control: &Control, deployment: &Deployment) -> Option<(CostPhase, Duration)> {
+    let name = stretch(deployment)?;
+    let begun = match name.1 {
+        CostPhase::During => deployment.created_at,
+        CostPhase::After | CostPhase::Final => deployment.state_changed_at,
+    };
+    let now = control.meter_now();
+    let elapsed = control.ports.clock.now().since(begun);
+    let since = now.saturating_sub(i64::try_from(elapsed.as_micros()).unwrap_or(i64::MAX));
+    control.meter().open(name, deployment.app_id, since);
+    Some((name.1, elapsed))
 }
 
 /// Returns how long to wait for what is due of it next.
@@ -88,16 +126,7 @@ async fn look_at(
     after: &mut After,
     deployment: &Deployment,
 ) -> Result<Duration, ControlError> {
-    let phase = deployment.cost.as_ref().map_or(CostPhase::Final, |cost| cost.phase);
-    let begun = match phase {
-        CostPhase::During => deployment.created_at,
-        CostPhase::After => deployment.state_changed_at,
-        CostPhase::Final => return Ok(IDLE),
-    };
-    let now = control.meter_now();
-    let elapsed = control.ports.clock.now().since(begun);
-    let since = now.saturating_sub(i64::try_from(elapsed.as_micros()).unwrap_or(i64::MAX));
-    control.meter().open(deployment.id, deployment.app_id, since);
+    let Some((phase, elapsed)) = open(control, deployment) else { return Ok(IDLE) };
     if phase == CostPhase::During {
         if !deployment.state.is_active() {
             end_stretch(control, lease, deployment, phase).await?;
@@ -134,7 +163,7 @@ async fn end_stretch(
     seen: &Deployment,
     phase: CostPhase,
 ) -> Result<(), ControlError> {
-    let stretch = control.meter().so_far(control.meter_now(), seen.id);
+    let stretch = control.meter().so_far(control.meter_now(), (seen.id, phase));
     let mut tx = write(control, lease).await?;
     let Some(mut deployment) = store::get::<Deployment>(&mut *tx, seen.id).await? else {
         return Ok(());
@@ -153,6 +182,7 @@ async fn end_stretch(
     }
     store::update(&mut *tx, &deployment).await?;
     tx.commit().await?;
-    control.meter().close(seen.id);
+    // At once: what is told before the next pass is of the stretch that begins now.
+    open(control, &deployment);
     Ok(())
 }

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use super::{RequestCounts, Stretch};
+use super::{CostPhase, RequestCounts, Stretch};
 use crate::ids::{AppId, DeploymentId};
 
 /// How far back the last minutes go.
@@ -25,10 +25,13 @@ const UNTOLD_US: i64 = 500_000;
 /// Gaps in the counting that are remembered; there is one per death of the data plane.
 const GAPS_MAX: usize = 1_000;
 
+/// Names an open stretch: of which deployment, and which part of it.
+pub type StretchName = (DeploymentId, CostPhase);
+
 #[derive(Debug, Default)]
 pub struct Meter {
     recent: HashMap<AppId, VecDeque<(i64, RequestCounts)>>,
-    open: HashMap<DeploymentId, Open>,
+    open: HashMap<StretchName, Open>,
     /// When requests were counted: from and until, ascending, apart from each other.
     counted: VecDeque<(i64, i64)>,
     /// The data plane is there, so that silence means that there is nothing to tell.
@@ -110,25 +113,21 @@ impl Meter {
 
     /// Begins to sum for a deployment, unless it does so already. `since` may be earlier: then a
     /// part is not counted.
-    pub fn open(&mut self, deployment: DeploymentId, app_id: AppId, since: i64) {
+    pub fn open(&mut self, name: StretchName, app_id: AppId, since: i64) {
         let fresh = || Open { app_id, since, counts: RequestCounts::default() };
-        self.open.entry(deployment).or_insert_with(fresh);
+        self.open.entry(name).or_insert_with(fresh);
     }
 
-    /// The stretch of a deployment that is open. None if there is none or nothing is known of it.
-    pub fn so_far(&self, now: i64, deployment: DeploymentId) -> Option<Stretch> {
-        let open = self.open.get(&deployment)?;
+    /// A stretch that is open. None if there is none or nothing is known of it.
+    pub fn so_far(&self, now: i64, name: StretchName) -> Option<Stretch> {
+        let open = self.open.get(&name)?;
         let lasted = Duration::from_micros((now - open.since).max(0).unsigned_abs());
         Stretch::of(&open.counts, lasted, self.counted(open.since, now))
     }
 
-    pub fn close(&mut self, deployment: DeploymentId) {
-        self.open.remove(&deployment);
-    }
-
-    /// Forgets stretches whose deployments are gone.
-    pub fn close_all_but(&mut self, keep: impl Fn(DeploymentId) -> bool) {
-        self.open.retain(|id, _| keep(*id));
+    /// Forgets stretches that are over or whose deployments are gone.
+    pub fn close_all_but(&mut self, keep: impl Fn(StretchName) -> bool) {
+        self.open.retain(|name, _| keep(*name));
     }
 }
 
@@ -152,6 +151,10 @@ mod tests {
         counts
     }
 
+    fn stretch() -> StretchName {
+        (DeploymentId::random(), CostPhase::During)
+    }
+
     fn secs(secs: u64) -> Duration {
         Duration::from_secs(secs)
     }
@@ -159,7 +162,7 @@ mod tests {
     #[test]
     fn nothing_is_known_before_the_data_plane_has_told_anything() {
         let mut meter = Meter::default();
-        let (app, deployment) = (AppId::random(), DeploymentId::random());
+        let (app, deployment) = (AppId::random(), stretch());
         meter.open(deployment, app, 0);
 
         assert_eq!(meter.recent(SECOND, app), None);
@@ -169,7 +172,7 @@ mod tests {
     #[test]
     fn requests_before_and_during_are_told_apart() {
         let mut meter = Meter::default();
-        let (app, other, deployment) = (AppId::random(), AppId::random(), DeploymentId::random());
+        let (app, other, deployment) = (AppId::random(), AppId::random(), stretch());
         meter.take(10 * SECOND, secs(5), &[(app, requests(7))]);
         meter.set_live(10 * SECOND, true);
 
@@ -181,6 +184,24 @@ mod tests {
         assert_eq!((before.served(), before.counted_ms, before.lasted_ms), (7, 5_000, 300_000));
         assert_eq!((during.served(), during.counted_ms, during.lasted_ms), (3, 3_000, 3_000));
         assert_eq!(during.p99_us, Some(3_008));
+    }
+
+    #[test]
+    fn stretch_that_follows_is_counted_apart_while_the_one_before_is_still_open() {
+        let mut meter = Meter::default();
+        let (app, during) = (AppId::random(), stretch());
+        let after = (during.0, CostPhase::After);
+        meter.open(during, app, 0);
+        meter.take(SECOND, secs(1), &[(app, requests(3))]);
+        let before_it_opens = meter.so_far(SECOND, after);
+
+        meter.open(after, app, SECOND);
+        meter.close_all_but(|name| name == after);
+        meter.take(2 * SECOND, secs(1), &[(app, requests(5))]);
+
+        assert_eq!(before_it_opens, None);
+        assert_eq!(meter.so_far(2 * SECOND, during), None);
+        assert_eq!(meter.so_far(2 * SECOND, after).unwrap().served(), 5);
     }
 
     #[test]
@@ -197,7 +218,7 @@ mod tests {
     #[test]
     fn what_a_dead_data_plane_did_not_tell_is_not_counted() {
         let mut meter = Meter::default();
-        let (app, deployment) = (AppId::random(), DeploymentId::random());
+        let (app, deployment) = (AppId::random(), stretch());
         meter.take(0, secs(1), &[]);
         meter.set_live(0, true);
         meter.open(deployment, app, 0);
@@ -213,7 +234,7 @@ mod tests {
     #[test]
     fn after_a_restart_of_control_the_part_before_it_is_unknown() {
         let mut meter = Meter::default();
-        let (app, deployment) = (AppId::random(), DeploymentId::random());
+        let (app, deployment) = (AppId::random(), stretch());
 
         // The clock of this process began a second ago, the deployment half a minute ago; the data
         // plane kept what nobody took in the last four seconds.
@@ -244,7 +265,7 @@ mod tests {
             from in 0i64..200,
         ) {
             let mut meter = Meter::default();
-            let (app, deployment) = (AppId::random(), DeploymentId::random());
+            let (app, deployment) = (AppId::random(), stretch());
             let mut now = 0;
             meter.open(deployment, app, from * SECOND);
             for (step, period, is_live) in reports {
