@@ -142,6 +142,8 @@ mod tests {
             ("git@example.com:shop.git", "git@example.com:shop.git"),
             ("ssh://git@example.com/shop", "ssh://example.com/shop"),
             ("/srv/git/shop", "/srv/git/shop"),
+            ("https://me:secret@a.example/b#c", "https://a.example/b#c"),
+            ("go_buildpack", "go_buildpack"),
         ] {
             assert_eq!(without_login(given), wanted);
         }

@@ -134,17 +134,6 @@ fn git_source(name: &str) -> Result<BuildpackSource, UnusableBuildpack> {
     })
 }
 
-/// A URL as it may be shown.
-pub(crate) fn without_password(url: &str) -> String {
-    match url.split_once("://") {
-        Some((scheme, rest)) => match rest.split_once('@') {
-            Some((login, host)) if !login.contains('/') => format!("{scheme}://{host}"),
-            _ => url.to_owned(),
-        },
-        None => url.to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -191,13 +180,6 @@ mod tests {
             located("https://a.example/b.zip"),
             Err(UnusableBuildpack::Archive { .. })
         ));
-    }
-
-    #[test]
-    fn a_login_in_a_url_is_not_shown() {
-        assert_eq!(without_password("https://me:secret@a.example/b#c"), "https://a.example/b#c");
-        assert_eq!(without_password("https://a.example/b@c"), "https://a.example/b@c");
-        assert_eq!(without_password("go_buildpack"), "go_buildpack");
     }
 
     #[test]

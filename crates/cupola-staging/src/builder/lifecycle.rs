@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use cupola_domain::droplets::UsedBuildpack;
+use cupola_domain::{commits::without_login, droplets::UsedBuildpack};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
@@ -16,10 +16,7 @@ use super::{
     processes::{self, ProcessTypes},
     script, sources,
 };
-use crate::{
-    buildpacks::without_password,
-    orders::{BuildOrder, BuildOutcome, BuildStep, BuildpackSource},
-};
+use crate::orders::{BuildOrder, BuildOutcome, BuildStep, BuildpackSource};
 
 const DETECT_BYTES_MAX: u64 = 4 << 10;
 const RELEASE_BYTES_MAX: u64 = 1 << 20;
@@ -108,7 +105,7 @@ impl<'a> Lifecycle<'a> {
 
     fn fetch(&mut self, source: &BuildpackSource, position: usize) -> Result<PathBuf, Failure> {
         if let BuildpackSource::Git { url, .. } = source {
-            self.say(&format!("-----> Cloning buildpack {}", without_password(url)));
+            self.say(&format!("-----> Cloning buildpack {}", without_login(url)));
         }
         sources::fetch(source, &self.order.paths.work.join(format!("buildpack-{position}")))
     }

@@ -17,7 +17,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use cupola_domain::droplets::DropletContents;
+use cupola_domain::{commits::without_login, droplets::DropletContents};
 use cupola_ports::{
     sandbox::SandboxError,
     stager::{DropletArchive, ExportError},
@@ -32,7 +32,7 @@ use tokio::{
 use tracing::warn;
 
 use super::BuildpackStager;
-use crate::{buildpacks::without_password, droplet_archive::RECORD, orders::inside};
+use crate::{droplet_archive::RECORD, orders::inside};
 
 /// An archive is handed over in pieces of this size, of which few wait to be taken.
 const PIECE_BYTES: usize = 64 << 10;
@@ -68,7 +68,7 @@ impl BuildpackStager {
 /// The metadata without what is not for whoever the archive is given to.
 fn record(mut contents: DropletContents) -> serde_json::Result<Vec<u8>> {
     for buildpack in &mut contents.buildpacks {
-        buildpack.name = without_password(&buildpack.name);
+        buildpack.name = without_login(&buildpack.name);
     }
     serde_json::to_vec(&contents)
 }

@@ -1,14 +1,14 @@
 //! What the end of a build means for the user: the kind that clients compare, and a sentence that
 //! says what failed, why, and what to do next.
 
-use cupola_domain::builds::StagingErrorKind;
+use cupola_domain::{builds::StagingErrorKind, commits::without_login};
 use cupola_ports::{
     sandbox::{SandboxError, SandboxExit},
     stager::{StagingFailure, StagingRequest},
 };
 
 use crate::{
-    buildpacks::{UnusableBuildpack, without_password},
+    buildpacks::UnusableBuildpack,
     caches::tree,
     orders::{BuildOutcome, BuildStep, Shortage},
 };
@@ -140,7 +140,7 @@ fn sentence(buildpack: Option<&str>, cause: &str) -> String {
     let cause: String = cause.chars().filter(|c| !c.is_control()).take(1000).collect();
     match buildpack {
         Some(name) => {
-            let name = without_password(name);
+            let name = without_login(name);
             let name: String = name.chars().filter(|c| !c.is_control()).take(200).collect();
             format!("{name}: {cause}")
         }
