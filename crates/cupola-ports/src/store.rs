@@ -281,6 +281,20 @@ pub async fn first<N: Noun>(
     Ok(list(tx, &query).await?.items.pop())
 }
 
+/// The last rows that a query matches, at most so many, in its order.
+pub async fn last<N: Noun>(
+    tx: &mut (impl ReadTx + ?Sized),
+    query: &Query,
+    at_most: u64,
+) -> Result<Page<N>, StoreError> {
+    let first = Query { limit: Some(at_most), ..query.clone() };
+    let page = list(tx, &first).await?;
+    if page.total <= at_most {
+        return Ok(page);
+    }
+    list(tx, &Query { offset: page.total - at_most, ..first }).await
+}
+
 pub async fn insert<N: Noun>(tx: &mut (impl WriteTx + ?Sized), noun: &N) -> Result<(), StoreError> {
     tx.insert_row(N::TABLE, to_row(noun)?).await
 }

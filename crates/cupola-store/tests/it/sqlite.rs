@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use cupola_domain::feature_flags::FeatureFlag;
 use cupola_domain::time::Timestamp;
-use cupola_ports::store::{Query, Store, insert, list};
+use cupola_ports::store::{Direction, Query, Store, insert, last, list};
 use cupola_store::SqliteStore;
 use tempfile::TempDir;
 
@@ -46,6 +46,22 @@ async fn rows_and_epochs_survive_a_restart() {
 
     assert_eq!(flags(&path).await, [flag("diego_docker")]);
     assert!(again.take_lease("instances", 0).await.unwrap().epoch > lease.epoch);
+}
+
+#[tokio::test]
+async fn last_rows_are_the_end_of_the_list_in_its_order() {
+    let (store, _dir) = open().await;
+    let mut tx = store.write(None).await.unwrap();
+    for name in ["c", "a", "d", "b"] {
+        insert(&mut *tx, &flag(name)).await.unwrap();
+    }
+    let query = Query::all().ordered("id", Direction::Ascending);
+
+    let two = last::<FeatureFlag>(&mut *tx, &query, 2).await.unwrap();
+    let all = last::<FeatureFlag>(&mut *tx, &query, 4).await.unwrap();
+
+    assert_eq!((two.items, two.total), (vec![flag("c"), flag("d")], 4));
+    assert_eq!(all.items.len(), 4);
 }
 
 #[tokio::test]
