@@ -11,7 +11,8 @@ use crate::{Common, client::encode, output, since::Since, target::Target};
 #[derive(Args)]
 pub struct Arguments {
     name: String,
-    /// Only what changed since then: a time such as 2030-01-31T23:59:59Z, or 90m, 24h, 7d ago
+    /// Only what changed since then: a time such as 2030-01-31T23:59:59Z, or 90m, 24h, 7d ago.
+    /// What is older than the platform keeps events (31 days by default) is not told
     #[arg(long, value_name = "TIME")]
     since: Option<Since>,
     /// At most so many, the newest

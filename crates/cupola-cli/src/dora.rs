@@ -8,7 +8,8 @@ use crate::{Common, client::encode, output, since::Since, target::Target};
 #[derive(Args)]
 pub struct Arguments {
     name: String,
-    /// Of the time since then: a time such as 2030-01-31T23:59:59Z, or 90m, 24h, 7d ago
+    /// Of the time since then: a time such as 2030-01-31T23:59:59Z, or 90m, 24h, 7d ago.
+    /// What is older than the platform keeps events (31 days by default) is told as unknown
     /// [default: 30d]
     #[arg(long, value_name = "TIME")]
     since: Option<Since>,

@@ -2,7 +2,7 @@
 
 use cupola_domain::{
     audit::AuditEvent,
-    changes::RELEASE_EVENTS,
+    changes::{BEGIN_EVENTS, RELEASE_EVENTS},
     commits::Commit,
     dora::{Begun, Entry, Figure, Happening, History, figures},
     ids::AppId,
@@ -15,6 +15,9 @@ use crate::{Control, ControlError, caller::Caller};
 
 /// Without a word of the caller, the figures are of this many days.
 const PERIOD: std::time::Duration = std::time::Duration::from_secs(30 * 24 * 60 * 60);
+
+/// The newest events that are read. A crash loop writes a few hundred in a month.
+const EVENTS_MAX: u64 = 10_000;
 
 /// The figures and the time that they are about.
 #[derive(Clone, Debug)]
@@ -35,15 +38,23 @@ impl Control {
         let mut tx = self.read().await?;
         let access = self.access(&mut *tx, caller).await?;
         let app = self.readable_app(&mut *tx, &access, app).await?.app;
-        let kinds = RELEASE_EVENTS.iter().map(|kind| Value::from(*kind)).collect();
-        let query = Query::by("target_id", app.id.to_string())
-            .and(Condition::In("kind", kinds))
-            .ordered("created_at", store::Direction::Ascending);
-        let events = store::list::<AuditEvent>(&mut *tx, &query).await?.items;
         let until = self.ports.clock.now();
         let since = since.unwrap_or_else(|| until.before(PERIOD));
-        let known_since = app.created_at.max(until.before(self.settings().events_age_max));
-        let entries = events.iter().filter_map(entry).collect();
+        let kinds = |kinds: &[&'static str]| {
+            Condition::In("kind", kinds.iter().map(|kind| Value::from(*kind)).collect())
+        };
+        // Of the time before, only what ran is asked for: a start of it is a rollback.
+        let of_period = Condition::Greater("created_at", since.micros() - 1);
+        let query = Query::by("target_id", app.id.to_string())
+            .and(kinds(RELEASE_EVENTS))
+            .and(Condition::Any(vec![of_period, kinds(BEGIN_EVENTS)]))
+            .ordered("created_at", store::Direction::Ascending);
+        let events = store::last::<AuditEvent>(&mut *tx, &query, EVENTS_MAX).await?;
+        let mut known_since = app.created_at.max(until.before(self.settings().events_age_max));
+        if let Some(first) = events.items.first().filter(|_| events.total > EVENTS_MAX) {
+            known_since = known_since.max(first.created_at);
+        }
+        let entries = events.items.iter().filter_map(entry).collect();
         let history = History { known_since, since, until, entries };
         Ok(Dora { app: app.name, since, until, figures: figures(&history) })
     }

@@ -54,6 +54,10 @@ pub const KINDS: &[(&str, &str)] = &[
     ("audit.service_binding.update", "binding"),
 ];
 
+/// The events that tell that a release began. What ran before a period is known by them alone.
+pub const BEGIN_EVENTS: &[&str] =
+    &["audit.app.deployment.create", "audit.app.restart", "audit.app.start"];
+
 /// The events that tell when which release began, got requests, crashed and was cancelled.
 pub const RELEASE_EVENTS: &[&str] = &[
     "audit.app.deployment.cancel",
