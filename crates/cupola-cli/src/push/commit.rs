@@ -131,7 +131,8 @@ fn first_line(text: String) -> String {
     text.lines().next().unwrap_or_default().to_owned()
 }
 
-/// An address without the name and password in it.
+/// An address without the name and password in it: they are not even sent. The platform takes them
+/// out of what others send, in code that this crate, which knows the wire alone, does not see.
 fn without_login(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
