@@ -44,6 +44,9 @@ struct Queue {
 
 struct Running {
     app: AppId,
+    /// Kept here: a build whose outcome is written is not among the wanted ones any more, and has
+    /// its space's turn until its task has ended.
+    space: Option<SpaceId>,
     /// The switch that cancels it.
     cancel: watch::Sender<bool>,
 }
@@ -65,7 +68,7 @@ impl Queue {
             }
         }
         let waiting = wanted.into_iter().filter(|build| !self.running.contains_key(&build.id));
-        let running = self.running.values().map(|running| running.app).collect();
+        let running = self.running.values().map(|running| running.space).collect();
         for build in in_turns(waiting.collect(), running, &spaces) {
             if self.running.len() >= control.settings.staging.concurrency {
                 break;
@@ -75,7 +78,8 @@ impl Queue {
                 continue;
             }
             let (cancel, cancelled) = watch::channel(false);
-            self.running.insert(build.id, Running { app: build.app_id, cancel });
+            let (app, space) = (build.app_id, spaces.get(&build.app_id).copied());
+            self.running.insert(build.id, Running { app, space, cancel });
             let (control, lease) = (control.clone(), lease.clone());
             self.tasks.spawn(async move {
                 let id = build.id;
@@ -117,15 +121,15 @@ impl Queue {
 /// before them, and by age where that is the same.
 fn in_turns(
     waiting: Vec<Build>,
-    running: Vec<AppId>,
+    running: Vec<Option<SpaceId>>,
     spaces: &HashMap<AppId, SpaceId>,
 ) -> Vec<Build> {
-    let mut before: HashMap<Option<&SpaceId>, usize> = HashMap::new();
-    for app in running {
-        *before.entry(spaces.get(&app)).or_default() += 1;
+    let mut before: HashMap<Option<SpaceId>, usize> = HashMap::new();
+    for space in running {
+        *before.entry(space).or_default() += 1;
     }
     let mut turn = |build: &Build| {
-        let before = before.entry(spaces.get(&build.app_id)).or_default();
+        let before = before.entry(spaces.get(&build.app_id).copied()).or_default();
         *before += 1;
         *before
     };
