@@ -52,6 +52,8 @@ const READY_WITHIN: Duration = Duration::from_secs(10);
 const DIES_WITHIN: Duration = Duration::from_millis(50);
 /// Added to a drain before the router is killed.
 const KILL_AFTER: Duration = Duration::from_secs(5);
+/// How often is asked whether a router that was just started listens.
+const ATTEND_AGAIN_AFTER: Duration = Duration::from_millis(20);
 const BACKOFF: Duration = Duration::from_millis(100);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
 
@@ -417,7 +419,13 @@ async fn replace(
     tracing::info!(pid = running.pid, "replacing a router with other settings or another protocol");
     // Bound first: if that fails, the router that runs goes on.
     let listeners = bind(&config.addresses, running.listeners)?;
-    tell_to_drain(&config.control_socket, Duration::from_millis(config.limits.drain_ms)).await;
+    let process = Process::open(running.pid);
+    tell_to_drain(&config.control_socket, config.limits.drain()).await;
+    // Without a process it has ended already.
+    if let Ok(process) = process {
+        let old = Running::Adopted(process, running.pid);
+        tokio::spawn(old.end_within(config.limits.drain()));
+    }
     Ok(listeners)
 }
 
@@ -520,6 +528,26 @@ impl Running {
             }
         }
     }
+
+    fn kill(&mut self) -> io::Result<()> {
+        match self {
+            Self::Child(child) => child.start_kill(),
+            Self::Adopted(process, _) => process.kill(),
+        }
+    }
+
+    /// Waits for one that drains, and kills it if it hangs.
+    async fn end_within(mut self, drain: Duration) {
+        if timeout(drain + KILL_AFTER, self.ended()).await.is_ok() {
+            return;
+        }
+        let pid = self.pid();
+        tracing::warn!(pid, "the router that drains did not end in time; killing it");
+        if let Err(error) = self.kill() {
+            tracing::warn!(pid, %error, "the router that drains cannot be killed");
+        }
+        self.ended().await;
+    }
 }
 
 struct Supervisor {
@@ -554,9 +582,9 @@ impl Supervisor {
                 status.restarts += 1;
             });
             let another = self.spawn_again(&mut backoff).await;
-            let mut old = std::mem::replace(&mut router, another);
             // One that drains is a child still, and wants to be waited for.
-            tokio::spawn(async move { old.ended().await });
+            let old = std::mem::replace(&mut router, another);
+            tokio::spawn(old.end_within(self.config.limits.drain()));
             self.publish(|status| {
                 (status.pid, status.was_adopted) = (router.pid(), false);
             });
@@ -567,7 +595,17 @@ impl Supervisor {
     /// while it finishes what it was given. Never for one that does not tell.
     async fn drains(&self, pid: Option<u32>) {
         let socket = &self.config.control_socket;
-        while attend(socket).await.is_ok() {
+        let deadline = Instant::now() + READY_WITHIN;
+        loop {
+            if let Err(error) = attend(socket).await {
+                // One that was just started does not listen yet, unless it let go of its socket
+                // before it was attended.
+                if error.kind() == io::ErrorKind::ConnectionRefused && Instant::now() > deadline {
+                    return;
+                }
+                sleep(ATTEND_AGAIN_AFTER).await;
+                continue;
+            }
             match find(socket).await {
                 Ok(Found::Router(answered)) if Some(answered.pid) == pid => {
                     // An older one closes what it does not understand.
@@ -577,7 +615,6 @@ impl Supervisor {
                 _ => sleep(BACKOFF_MAX).await,
             }
         }
-        std::future::pending().await
     }
 
     async fn spawn_again(&self, backoff: &mut Duration) -> Running {

@@ -3,9 +3,10 @@
 use std::time::{Duration, Instant};
 
 use cupola_domain::route_table::RouteTable;
-use cupola_ports::data_plane::DataPlane;
+use cupola_ports::data_plane::{DataPlane, InstanceTraffic};
 use cupola_router::{RouterClient, RouterProcess, RouterProcessError, RouterStatus};
 use futures_util::StreamExt;
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::timeout;
 
 use crate::support::{
@@ -99,17 +100,16 @@ async fn epoch_that_is_served_is_told_by_an_adopted_router_and_by_one_with_a_sav
 }
 
 /// Ends a process that cannot end by itself, also if the test fails.
-struct Killed(rustix::process::Pid);
+struct Killed(Pid);
 
 impl Drop for Killed {
     fn drop(&mut self) {
-        let _gone = rustix::process::kill_process(self.0, rustix::process::Signal::KILL);
+        let _gone = kill_process(self.0, Signal::KILL);
     }
 }
 
 #[tokio::test]
 async fn router_that_hangs_is_replaced_at_the_next_start_and_ended_by_down() {
-    use rustix::process::{Pid, Signal, kill_process};
     let mut router = TestRouter::start().await;
     let app = App::saying("hi").await;
     router.serve([route("a.test", vec![app.endpoint.clone()])]).await;
@@ -136,7 +136,6 @@ async fn router_that_hangs_is_replaced_at_the_next_start_and_ended_by_down() {
 
 #[tokio::test]
 async fn burst_of_connections_waits_in_the_queue_of_the_kernel() {
-    use rustix::process::{Pid, Signal, kill_process};
     let router = TestRouter::start().await;
     let pid = Pid::from_raw(router.pid() as i32).unwrap();
     let _stopped = Killed(pid);
@@ -282,7 +281,6 @@ async fn drain_does_not_wait_for_tunnels_once_the_requests_are_answered() {
 
 #[tokio::test]
 async fn sigterm_drains_and_the_signals_of_a_terminal_do_nothing() {
-    use rustix::process::{Pid, Signal, kill_process};
     let mut router = TestRouter::start().await;
     let app = App::saying("hi").await;
     router.serve([route("a.test", vec![app.endpoint.clone()])]).await;
@@ -305,48 +303,84 @@ async fn sigterm_drains_and_the_signals_of_a_terminal_do_nothing() {
     .await;
 }
 
-#[tokio::test]
-async fn router_that_is_told_to_end_makes_way_while_it_finishes() {
-    use rustix::process::{Pid, Signal, kill_process};
-    let router = TestRouter::start().await;
-    let (release, released) = tokio::sync::oneshot::channel::<()>();
-    let released = std::sync::Mutex::new(Some(released));
-    let slow = App::raw(move |_, mut stream| {
-        let released = released.lock().unwrap().take().unwrap();
+/// Says "late" to every request, once it is released.
+async fn slow_app() -> (App, tokio::sync::watch::Sender<bool>) {
+    let (release, released) = tokio::sync::watch::channel(false);
+    let app = App::raw(move |_, mut stream| {
+        let mut released = released.clone();
         async move {
             skim(&mut stream).await;
-            released.await.unwrap();
+            released.wait_for(|is_released| *is_released).await.unwrap();
             tokio::io::AsyncWriteExt::write_all(&mut stream, ok("late").as_bytes()).await.unwrap();
         }
     })
     .await;
+    (app, release)
+}
+
+/// A client with a request under way at the `slow` instance behind `slow.test`.
+async fn busy_client(router: &TestRouter, slow: &App) -> RawClient {
+    let mut busy = router.connect().await;
+    busy.send("GET / HTTP/1.1\r\nHost: slow.test\r\n\r\n").await;
+    let is_there = |traffic: &InstanceTraffic| traffic.in_flight == 1;
+    router.report(|report| report.instances.get(&slow.id()).is_some_and(is_there)).await;
+    busy
+}
+
+/// Tells the router to end and waits for its successor.
+async fn terminate(router: &TestRouter) -> Pid {
+    let old = router.pid();
+    let pid = Pid::from_raw(old as i32).unwrap();
+    let mut status = router.process.as_ref().unwrap().status();
+    kill_process(pid, Signal::TERM).unwrap();
+    let is_another = |status: &RouterStatus| status.pid.is_some_and(|pid| pid != old);
+    timeout(PATIENCE, status.wait_for(is_another)).await.expect("no successor").unwrap();
+    pid
+}
+
+#[tokio::test]
+async fn router_that_is_told_to_end_makes_way_while_it_finishes() {
+    let router = TestRouter::start().await;
+    let (slow, release) = slow_app().await;
     let quick = App::saying("hi").await;
     let routes = [
         route("slow.test", vec![slow.endpoint.clone()]),
         route("quick.test", vec![quick.endpoint.clone()]),
     ];
     router.serve(routes).await;
-    let mut busy = router.connect().await;
-    busy.send("GET / HTTP/1.1\r\nHost: slow.test\r\n\r\n").await;
-    router.report(|report| report.instances[&slow.id()].in_flight == 1).await;
-    let old = router.pid();
+    let mut first = busy_client(&router, &slow).await;
 
-    kill_process(Pid::from_raw(old as i32).unwrap(), Signal::TERM).unwrap();
+    terminate(&router).await;
     // Taken from the queue by the next router while the old one still has a request.
-    let meanwhile = router.get("quick.test", "/").await;
-    let mut status = router.process.as_ref().unwrap().status();
-    let is_another = |status: &RouterStatus| status.pid.is_some_and(|pid| pid != old);
-    timeout(PATIENCE, status.wait_for(is_another)).await.unwrap().unwrap();
-    release.send(()).unwrap();
-
-    assert_eq!(meanwhile.text(), "hi");
-    assert_eq!(busy.answer().await.text(), "late");
+    let after_one = router.get("quick.test", "/").await;
     router.report(|report| report.restarts == 1 && report.serving == Some((1, 1))).await;
+    // What follows makes way as the first did.
+    let mut second = busy_client(&router, &slow).await;
+    terminate(&router).await;
+    let after_two = router.get("quick.test", "/").await;
+    release.send(true).unwrap();
+
+    assert_eq!((after_one.text(), after_two.text()), ("hi", "hi"));
+    assert_eq!((first.answer().await.text(), second.answer().await.text()), ("late", "late"));
+    router.report(|report| report.restarts == 2 && report.serving == Some((1, 1))).await;
+}
+
+#[tokio::test]
+async fn router_that_hangs_while_it_drains_is_killed() {
+    let router = TestRouter::with(|limits| limits.drain_ms = 1_000).await;
+    let (slow, _release) = slow_app().await;
+    router.serve([route("slow.test", vec![slow.endpoint.clone()])]).await;
+    let _busy = busy_client(&router, &slow).await;
+
+    let old = terminate(&router).await;
+    let _stopped = Killed(old);
+    kill_process(old, Signal::STOP).unwrap();
+
+    eventually("it is killed", async || rustix::process::test_kill_process(old).is_err()).await;
 }
 
 #[tokio::test]
 async fn connection_that_was_just_made_is_answered_though_the_router_ends() {
-    use rustix::process::{Pid, Signal, kill_process};
     let router = TestRouter::with(|limits| limits.drain_unasked_ms = 60_000).await;
     let app = App::saying("hi").await;
     router.serve([route("a.test", vec![app.endpoint.clone()])]).await;
