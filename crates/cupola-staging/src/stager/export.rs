@@ -28,6 +28,7 @@ use tar::{Builder, EntryType, Header};
 use tokio::{
     runtime::Handle,
     sync::{OwnedSemaphorePermit, mpsc},
+    time::{Instant, timeout_at},
 };
 use tracing::warn;
 
@@ -39,6 +40,8 @@ const PIECE_BYTES: usize = 64 << 10;
 const PIECES_MAX: usize = 8;
 /// A reader that takes nothing for this long does not keep others waiting any more.
 const PAUSE_MAX: Duration = Duration::from_secs(60);
+/// Nor does one that takes little again and again: nobody needs longer for a whole droplet.
+const EXPORT_MAX: Duration = Duration::from_secs(60 * 60);
 /// How long a link name can be in the header of an entry.
 const LINK_NAME_MAX: usize = 100;
 const VCAP: u64 = 2000;
@@ -59,7 +62,9 @@ impl BuildpackStager {
         }
         let record = record(contents).map_err(|e| ExportError::Platform(e.to_string()))?;
         let (pieces, archive) = mpsc::channel(PIECES_MAX);
-        let pipe = Pipe { pieces, runtime: Handle::current(), piece: Vec::new(), _turn: turn };
+        let patience = Patience { pause_max: PAUSE_MAX, until: Instant::now() + EXPORT_MAX };
+        let pipe =
+            Pipe { pieces, runtime: Handle::current(), piece: Vec::new(), patience, _turn: turn };
         tokio::task::spawn_blocking(move || pack(&record, &trees, pipe));
         Ok(archive)
     }
@@ -198,16 +203,35 @@ struct Pipe {
     pieces: mpsc::Sender<io::Result<Bytes>>,
     runtime: Handle,
     piece: Vec<u8>,
+    patience: Patience,
     _turn: OwnedSemaphorePermit,
+}
+
+/// How long a reader is waited for.
+#[derive(Clone, Copy)]
+struct Patience {
+    pause_max: Duration,
+    until: Instant,
+}
+
+impl Patience {
+    fn ends(self) -> Instant {
+        self.until.min(Instant::now() + self.pause_max)
+    }
 }
 
 /// Tells the reader that no more will come.
 struct Failing(mpsc::Sender<io::Result<Bytes>>, Handle);
 
 impl Failing {
+    /// However late it reads on: without the error it would take what it has for the whole. Waits
+    /// as long as the reader is there, which costs others nothing, as the turn has been given back.
     fn fail(self, error: io::Error) {
-        // A reader that is gone needs not be told.
-        let _ = self.1.block_on(tokio::time::timeout(PAUSE_MAX, self.0.send(Err(error))));
+        let Self(pieces, runtime) = self;
+        runtime.spawn(async move {
+            // A reader that is gone needs not be told.
+            let _ = pieces.send(Err(error)).await;
+        });
     }
 }
 
@@ -225,8 +249,9 @@ impl Pipe {
             return Ok(());
         }
         let piece = Bytes::from(std::mem::take(&mut self.piece));
-        let sent =
-            self.runtime.block_on(tokio::time::timeout(PAUSE_MAX, self.pieces.send(Ok(piece))));
+        let sent = self.runtime.block_on(async {
+            timeout_at(self.patience.ends(), self.pieces.send(Ok(piece))).await
+        });
         match sent {
             Ok(Ok(())) => Ok(()),
             _ => Err(io::ErrorKind::BrokenPipe.into()),
@@ -245,5 +270,59 @@ impl Write for Pipe {
 
     fn flush(&mut self) -> io::Result<()> {
         self.hand_over()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::{sync::Semaphore, task::JoinHandle, time::timeout};
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(60);
+    const SHORT: Duration = Duration::from_millis(50);
+
+    /// Packs more than the reader's queue holds.
+    fn packing(
+        tree: &Path,
+        patience: Patience,
+    ) -> (JoinHandle<()>, mpsc::Receiver<io::Result<Bytes>>) {
+        let noise: Vec<u8> = (0_u64..64 << 10)
+            .flat_map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29).to_le_bytes())
+            .collect();
+        fs::write(tree.join("noise"), noise).unwrap();
+        let _turn = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+        let (pieces, archive) = mpsc::channel(1);
+        let pipe = Pipe { pieces, runtime: Handle::current(), piece: Vec::new(), patience, _turn };
+        let trees = [tree.to_owned()];
+        (tokio::task::spawn_blocking(move || pack(b"{}", &trees, pipe)), archive)
+    }
+
+    #[tokio::test]
+    async fn reader_that_pauses_for_too_long_is_told_when_it_reads_on() {
+        let tree = tempfile::tempdir().unwrap();
+        let patience = Patience { pause_max: SHORT, until: Instant::now() + LONG };
+        let (packing, mut archive) = packing(tree.path(), patience);
+
+        packing.await.unwrap();
+        let mut pieces = Vec::new();
+        while let Some(piece) = archive.recv().await {
+            pieces.push(piece);
+        }
+
+        assert!(pieces.first().unwrap().is_ok());
+        assert!(pieces.last().unwrap().is_err(), "the archive ends as if it were whole");
+    }
+
+    #[tokio::test]
+    async fn reader_that_never_pauses_for_long_has_an_end_of_its_time_too() {
+        let tree = tempfile::tempdir().unwrap();
+        let patience = Patience { pause_max: LONG, until: Instant::now() + SHORT };
+
+        let (packing, _archive) = packing(tree.path(), patience);
+
+        timeout(LONG / 2, packing).await.expect("it goes on").unwrap();
     }
 }
