@@ -75,6 +75,12 @@ impl BuildpackStager {
         if upload.known.len() > self.config.upload_limits.entries_max as usize {
             return Err(UploadError::Invalid("it names too many files".to_owned()));
         }
+        // What unpacks asks the same, but what is copied for it is on the disk by then.
+        let limit_mib = self.config.upload_limits.unpacked_mib_max;
+        let bytes = upload.known.iter().fold(0_u64, |sum, file| sum.saturating_add(file.bytes));
+        if bytes > u64::from(limit_mib) << 20 {
+            return Err(UploadError::TooLarge { limit_mib });
+        }
         let mut places = self.places(&upload.known, &upload.among).await?;
         let mut apps: HashMap<LayerDigest, Option<PathBuf>> = HashMap::new();
         let mut fetched = HashSet::new();

@@ -129,6 +129,22 @@ async fn upload_may_consist_of_known_files_only() {
 }
 
 #[tokio::test]
+async fn known_files_that_are_too_much_together_are_refused_before_they_are_put_anywhere() {
+    let platform = TestPlatform::with(|config| config.upload_limits.unpacked_mib_max = 2);
+    platform.package(&[("a", &"x".repeat(1 << 20))]).await;
+    let sha1 = "e37f4d5be56713044d62525e406d250a722647d6";
+    let file = |path: &str| Resource { sha1: sha1.into(), bytes: 1 << 20, ..hello(path, 0) };
+
+    let two = platform.upload(None, vec![file("a"), file("b")]).await;
+    let unpacked = platform.sandbox.specs.lock().unwrap().len();
+    let three = platform.upload(None, vec![file("a"), file("b"), file("c")]).await;
+
+    assert!(two.is_ok(), "{two:?}");
+    assert_eq!(three.unwrap_err(), UploadError::TooLarge { limit_mib: 2 });
+    assert_eq!(platform.sandbox.specs.lock().unwrap().len(), unpacked);
+}
+
+#[tokio::test]
 async fn a_known_file_that_is_gone_is_told() {
     let platform = TestPlatform::new();
 
