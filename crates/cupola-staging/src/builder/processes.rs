@@ -165,8 +165,15 @@ pub(crate) fn checked_sidecars(sidecars: Vec<SidecarSpec>) -> Result<Vec<Sidecar
     let of_buildpack = |one| SidecarSpec { origin: SidecarOrigin::Buildpack, ..one };
     let by_name: BTreeMap<String, SidecarSpec> =
         sidecars.into_iter().map(of_buildpack).map(|one| (one.name.clone(), one)).collect();
-    if by_name.len() > SIDECARS_MAX {
-        return failed(format!("the app has more than {SIDECARS_MAX} sidecars"));
+    let mut of_types: BTreeMap<&str, usize> = BTreeMap::new();
+    for kind in by_name.values().flat_map(|one| &one.process_types) {
+        *of_types.entry(kind).or_default() += 1;
+    }
+    if let Some((kind, _)) = of_types.iter().find(|(_, count)| **count > SIDECARS_MAX) {
+        return failed(format!(
+            "the process `{}` has more than {SIDECARS_MAX} sidecars",
+            kind.escape_debug()
+        ));
     }
     for (name, sidecar) in &by_name {
         let command = sidecar.command.trim();
@@ -264,5 +271,23 @@ mod tests {
         let empty = SidecarSpec { command: " ".to_owned(), ..tail.clone() };
         assert!(checked_sidecars(vec![tail.clone(), empty]).is_err());
         assert_eq!(checked_sidecars(vec![tail.clone(), tail.clone()]).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn each_process_may_have_as_many_sidecars_as_an_instance_holds() {
+        let of = |kind: &str, number: usize| SidecarSpec {
+            name: format!("{kind}-{number}"),
+            command: "run".to_owned(),
+            process_types: vec![kind.to_owned()],
+            memory_mib: None,
+            origin: SidecarOrigin::Buildpack,
+        };
+        let full = |kind| (0..SIDECARS_MAX).map(move |number| of(kind, number));
+        let both: Vec<_> = full("web").chain(full("worker")).collect();
+        let too_many = [both.clone(), vec![of("worker", SIDECARS_MAX)]].concat();
+
+        assert_eq!(checked_sidecars(both).unwrap().len(), 2 * SIDECARS_MAX);
+        let refused = checked_sidecars(too_many).unwrap_err().to_string();
+        assert!(refused.contains("the process `worker` has more than 10 sidecars"), "{refused}");
     }
 }
