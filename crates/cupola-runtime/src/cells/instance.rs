@@ -270,27 +270,12 @@ impl InstanceTask {
     fn report(&self, record: &ExitRecord, verdict: Option<ExitCause>) -> ExitReport {
         let was_asked = record.stop_asked || *self.is_forgotten.borrow();
         let sidecar = record.sidecar.map(|number| self.name_of_sidecar(number));
-        let cause = verdict.unwrap_or_else(|| match &record.end {
-            _ if was_asked => ExitCause::Stopped,
-            _ if sidecar.is_some() && record.oom_kills == 0 => ExitCause::SidecarEnded {
-                sidecar: sidecar.unwrap_or_default(),
-                code: match record.end {
-                    End::Exited { code } => Some(code),
-                    _ => None,
-                },
-                signal: match record.end {
-                    End::Signaled { signal } => Some(signal),
-                    _ => None,
-                },
-            },
-            End::Exited { code: 137 } | End::Signaled { signal: 9 } if record.oom_kills > 0 => {
-                ExitCause::OutOfMemory { limit_mib: self.desired.limits.memory_mib }
-            }
-            End::Exited { code } => ExitCause::Exited { code: *code },
-            End::Signaled { signal } => ExitCause::Signaled { signal: *signal },
-            End::NotStarted { detail } => ExitCause::NotStarted { detail: detail.clone() },
-            End::Unknown => ExitCause::Unknown,
-        });
+        let limit_mib = self.desired.limits.memory_mib;
+        let cause = match verdict {
+            Some(verdict) => verdict,
+            None if was_asked => ExitCause::Stopped,
+            None => cause_of(record, sidecar, limit_mib),
+        };
         if record.oom_kills > 0 && !matches!(cause, ExitCause::OutOfMemory { .. }) {
             let text = format!(
                 "out of memory: the kernel ended {} of its processes at {} MiB",
@@ -334,7 +319,63 @@ impl InstanceTask {
     }
 }
 
+/// Why an instance ended that nobody told to: by its memory, by `sidecar`, or by the app itself.
+fn cause_of(record: &ExitRecord, sidecar: Option<String>, limit_mib: u32) -> ExitCause {
+    let (code, signal) = match record.end {
+        End::Exited { code } => (Some(code), None),
+        End::Signaled { signal } => (None, Some(signal)),
+        End::NotStarted { .. } | End::Unknown => (None, None),
+    };
+    let was_killed = code == Some(137) || signal == Some(9);
+    match (&record.end, sidecar) {
+        _ if was_killed && record.oom_kills > 0 => ExitCause::OutOfMemory { limit_mib },
+        (_, Some(sidecar)) => ExitCause::SidecarEnded { sidecar, code, signal },
+        (End::Exited { code }, None) => ExitCause::Exited { code: *code },
+        (End::Signaled { signal }, None) => ExitCause::Signaled { signal: *signal },
+        (End::NotStarted { detail }, None) => ExitCause::NotStarted { detail: detail.clone() },
+        (End::Unknown, None) => ExitCause::Unknown,
+    }
+}
+
 /// Waits for it. A sender that is gone counts: nobody wants the instance any more.
 async fn turns_true(flag: &mut watch::Receiver<bool>) {
     let _ = flag.wait_for(|is_set| *is_set).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(end: End, oom_kills: u64) -> ExitRecord {
+        let now = Timestamp::from_micros(0);
+        ExitRecord {
+            version: records::VERSION,
+            end,
+            sidecar: None,
+            oom_kills,
+            stop_asked: false,
+            killed: false,
+            disk_full: false,
+            memory_peak_bytes: None,
+            started_at: now,
+            ended_at: now,
+        }
+    }
+
+    #[test]
+    fn end_of_a_sidecar_is_its_own_though_memory_ran_out_elsewhere() {
+        let tail = || Some("tail".to_owned());
+        let cause = |end, oom_kills, sidecar| cause_of(&record(end, oom_kills), sidecar, 64);
+
+        let of_itself = cause(End::Exited { code: 1 }, 1, tail());
+        let of_memory = cause(End::Signaled { signal: 9 }, 1, tail());
+        let of_app = cause(End::Exited { code: 1 }, 1, None);
+        let killed = cause(End::Exited { code: 137 }, 0, None);
+
+        let (sidecar, code) = ("tail".to_owned(), Some(1));
+        assert_eq!(of_itself, ExitCause::SidecarEnded { sidecar, code, signal: None });
+        assert_eq!(of_memory, ExitCause::OutOfMemory { limit_mib: 64 });
+        assert_eq!(of_app, ExitCause::Exited { code: 1 });
+        assert_eq!(killed, ExitCause::Exited { code: 137 });
+    }
 }
