@@ -34,6 +34,9 @@ pub struct TrafficReport {
     pub instances: HashMap<InstanceId, InstanceTraffic>,
     /// How often the data plane was started again since control began to talk to it.
     pub restarts: u64,
+    /// How often it was replaced by another that began while it still answered requests. Those are
+    /// in no report from then on, until they are over or the time of a drain is.
+    pub handovers: u64,
     /// Access lines that were dropped because nobody took them.
     pub access_lines_lost: u64,
     /// Every request of now is counted and will be told by `request_counts`. False while the data

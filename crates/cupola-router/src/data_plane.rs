@@ -58,6 +58,15 @@ pub struct RouterClient {
 impl RouterClient {
     /// Begins to connect to the router behind `control_socket`. Call it within a tokio runtime.
     pub fn start(control_socket: impl Into<PathBuf>) -> Self {
+        Self::start_with(control_socket.into(), 0)
+    }
+
+    /// Of a router that has just replaced another, which may still answer requests.
+    pub fn start_after_handover(control_socket: impl Into<PathBuf>) -> Self {
+        Self::start_with(control_socket.into(), 1)
+    }
+
+    fn start_with(socket: PathBuf, handovers: u64) -> Self {
         let (wanted, wanted_receiver) = watch::channel(None);
         let (close_tunnels, commands) = mpsc::channel(COMMANDS_MAX);
         let (report_sender, report) = watch::channel(Arc::default());
@@ -65,7 +74,7 @@ impl RouterClient {
         let (counted_sender, counted) = mpsc::channel(COUNTED_MAX);
         let is_connected = Arc::<AtomicBool>::default();
         let link = Link {
-            socket: control_socket.into(),
+            socket,
             wanted: wanted_receiver,
             commands,
             report: report_sender,
@@ -75,6 +84,7 @@ impl RouterClient {
             untaken: None,
             pid: None,
             restarts: 0,
+            handovers,
             is_connected: is_connected.clone(),
         };
         let task = tokio::spawn(link.run()).abort_handle();
@@ -134,6 +144,7 @@ struct Link {
     /// Of the router that answered last.
     pid: Option<u32>,
     restarts: u64,
+    handovers: u64,
     is_connected: Arc<AtomicBool>,
 }
 
@@ -164,9 +175,10 @@ impl Link {
     /// Missing is not zero.
     fn forget_report(&self) {
         let access_lines_lost = self.report.borrow().access_lines_lost;
-        let restarts = self.restarts;
+        let (restarts, handovers) = (self.restarts, self.handovers);
         self.report.send_replace(Arc::new(TrafficReport {
             restarts,
+            handovers,
             access_lines_lost,
             ..TrafficReport::default()
         }));
@@ -182,6 +194,7 @@ impl Link {
             counted: &self.counted,
             untaken: &mut self.untaken,
             restarts: self.restarts,
+            handovers: &mut self.handovers,
             instances: HashMap::new(),
             resync: &resync,
         };
@@ -258,6 +271,7 @@ struct Reader<'a> {
     counted: &'a mpsc::Sender<Counted>,
     untaken: &'a mut Option<Counted>,
     restarts: u64,
+    handovers: &'a mut u64,
     instances: HashMap<InstanceId, InstanceTraffic>,
     resync: &'a Notify,
 }
@@ -296,6 +310,7 @@ impl Reader<'_> {
     }
 
     fn publish(&mut self, report: Report) {
+        *self.handovers += u64::from(report.is_last);
         let is_counting = report.counted_ms.is_some();
         if let Some(counted_ms) = report.counted_ms {
             let period = Duration::from_millis(counted_ms);
@@ -309,6 +324,7 @@ impl Reader<'_> {
             serving: report.serving,
             instances: self.instances.clone(),
             restarts: self.restarts,
+            handovers: *self.handovers,
             access_lines_lost: report.access_lines_lost + self.lost.load(Relaxed),
             is_counting,
         }));

@@ -132,7 +132,7 @@ fn serve(
         tracing::info!(?addresses, workers, pid = std::process::id(), "the router serves");
         let within = asked_to_end(&control).await?;
         control.begin_drain();
-        drain(&shared, &stage, within).await;
+        tokio::join!(drain(&shared, &stage, within), control.last_word());
         Ok::<_, RouterError>(())
     })?;
     for thread in threads {

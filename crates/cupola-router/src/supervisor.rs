@@ -174,6 +174,7 @@ pub struct RouterProcess {
     config: Arc<RouterConfig>,
     addresses: Vec<SocketAddr>,
     served_epoch: u64,
+    has_replaced: bool,
     status: watch::Receiver<RouterStatus>,
     supervision: AbortHandle,
 }
@@ -182,13 +183,14 @@ impl RouterProcess {
     /// Adopts the router that answers on the control socket, or starts one. One that hangs is ended
     /// first. Returns when it serves.
     pub async fn start(config: RouterConfig) -> Result<Self, RouterProcessError> {
-        let mut served_epoch = 0;
+        let (mut served_epoch, mut has_replaced) = (0, false);
         let (listeners, adopted) = match find(&config.control_socket).await? {
             Found::Router(running) => {
                 served_epoch = running.served_epoch();
-                match running.fits(&config) {
-                    true => (running.listeners, Some(running.pid)),
-                    false => (replace(running, &config).await?, None),
+                has_replaced = !running.fits(&config);
+                match has_replaced {
+                    false => (running.listeners, Some(running.pid)),
+                    true => (replace(running, &config).await?, None),
                 }
             }
             Found::Silent(pid) => {
@@ -216,7 +218,7 @@ impl RouterProcess {
         };
         supervisor.publish(|status| status.pid = router.pid());
         let supervision = tokio::spawn(supervisor.run(router)).abort_handle();
-        Ok(Self { config, addresses, served_epoch, status, supervision })
+        Ok(Self { config, addresses, served_epoch, has_replaced, status, supervision })
     }
 
     /// Where it listens, with the port numbers that were chosen for port 0.
@@ -228,6 +230,11 @@ impl RouterProcess {
     /// It refuses tables of older epochs, whatever the database says that they are.
     pub fn served_epoch(&self) -> u64 {
         self.served_epoch
+    }
+
+    /// It took over from another at its start, which may still answer requests.
+    pub fn has_replaced(&self) -> bool {
+        self.has_replaced
     }
 
     pub fn status(&self) -> watch::Receiver<RouterStatus> {

@@ -1,4 +1,5 @@
-//! What is said on the control socket, version 1.
+//! What is said on the control socket, version 2. It is told by the version that a router does not
+//! know what it would drop in silence: 1 has no load balancing and no pooled routes.
 //!
 //! A frame is a length (32 bits, little endian), a kind (one byte) and that many bytes: JSON, or a
 //! batch of access lines, which are too many for JSON. Who connects says one message first: `hello`
@@ -30,7 +31,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::{table_owner::Delta, trusted::AddressRange};
 
-pub(crate) const PROTOCOL: u32 = 1;
+pub(crate) const PROTOCOL: u32 = 2;
 
 const KIND_JSON: u8 = 1;
 const KIND_ACCESS: u8 = 2;
@@ -101,6 +102,10 @@ pub(crate) struct Report {
     /// How far back `counts` goes. None from a router that does not count.
     #[serde(default)]
     pub(crate) counted_ms: Option<u64>,
+    /// The router makes way for the next one: this is its last report, and the requests that it
+    /// still answers are in none.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) is_last: bool,
 }
 
 pub(crate) enum Frame<Message> {

@@ -43,6 +43,7 @@ const COLLECT_EVERY: Duration = Duration::from_millis(100);
 /// How long a retired, idle instance is still reported: control must be able to see the zero.
 const FORGET_AFTER_MS: u64 = 60_000;
 const FIRST_MESSAGE_WITHIN: Duration = Duration::from_secs(5);
+const LAST_WORD_WITHIN: Duration = Duration::from_secs(2);
 
 pub(crate) struct Control {
     shared: Arc<Shared>,
@@ -62,6 +63,8 @@ pub(crate) struct Control {
     socket: RefCell<Option<UnixListener>>,
     /// What ends when the drain begins.
     tasks: RefCell<Vec<AbortHandle>>,
+    /// Writes to the newest session.
+    writer: RefCell<Option<JoinHandle<()>>>,
     drain: Notify,
     drain_within: Cell<Duration>,
 }
@@ -90,6 +93,7 @@ impl Control {
             refusal: RefCell::default(),
             socket: RefCell::default(),
             tasks: RefCell::default(),
+            writer: RefCell::default(),
             drain: Notify::new(),
             drain_within,
         })
@@ -127,6 +131,20 @@ impl Control {
         }
         self.session.set(self.session.get() + 1);
         self.news.notify_waiters();
+    }
+
+    /// Until control has the last report, or does not take it.
+    pub(crate) async fn last_word(&self) {
+        let writer = self.writer.take();
+        if let Some(writer) = writer
+            && timeout(LAST_WORD_WITHIN, writer).await.is_err()
+        {
+            tracing::warn!("control does not take the last report");
+        }
+    }
+
+    fn makes_way(&self) -> bool {
+        self.socket.borrow().is_none()
     }
 
     async fn accept(self: Rc<Self>) {
@@ -182,7 +200,9 @@ impl Control {
                 self.session.set(session);
                 self.news.notify_waiters();
                 let (from, to) = stream.into_split();
-                let writer = spawn_local(self.clone().send(session, to));
+                let sending = spawn_local(self.clone().send(session, to));
+                let writer = sending.abort_handle();
+                self.writer.replace(Some(sending));
                 let result = self.clone().receive(session, from).await;
                 writer.abort();
                 result
@@ -302,6 +322,23 @@ impl Control {
                 () = self.shared.report_now.notified() => sent.at = None,
             }
         }
+        let was_newest = self.session.get() == session + 1;
+        if was_newest
+            && self.makes_way()
+            && let Err(error) = self.send_last(&mut to, &sent).await
+        {
+            tracing::debug!(%error, "cannot write the last report to control");
+        }
+    }
+
+    /// All that is known when the drain begins. What ends during the drain is told to nobody: control
+    /// talks to the next router by then.
+    async fn send_last(&self, to: &mut OwnedWriteHalf, sent: &Sent) -> io::Result<()> {
+        self.spool.borrow_mut().collect(&self.shared.access);
+        send_lines(&self.spool, to).await?;
+        let told = self.shared.accounts.take();
+        let report = Report { is_last: true, ..self.report(sent, &told) };
+        protocol::write(to, &FromRouter::Report(report)).await
     }
 
     async fn send_news(
@@ -343,6 +380,7 @@ impl Control {
             access_lines_lost: self.spool.borrow().lost(),
             counts: told.counts.clone(),
             counted_ms: Some(u64::try_from(told.period.as_millis()).unwrap_or(u64::MAX)),
+            is_last: false,
         }
     }
 

@@ -1,6 +1,10 @@
 //! Start, death, adoption, drain and end of the router process.
 
-use std::time::{Duration, Instant};
+use std::{
+    io::{IoSlice, Read as _},
+    os::fd::{AsFd as _, BorrowedFd},
+    time::{Duration, Instant},
+};
 
 use cupola_domain::route_table::RouteTable;
 use cupola_ports::data_plane::{DataPlane, InstanceTraffic};
@@ -362,7 +366,27 @@ async fn router_that_is_told_to_end_makes_way_while_it_finishes() {
 
     assert_eq!((after_one.text(), after_two.text()), ("hi", "hi"));
     assert_eq!((first.answer().await.text(), second.answer().await.text()), ("late", "late"));
-    router.report(|report| report.restarts == 2 && report.serving == Some((1, 1))).await;
+    let report = router.report(|it| it.restarts == 2 && it.serving == Some((1, 1))).await;
+    assert_eq!(report.handovers, 2);
+}
+
+#[tokio::test]
+async fn router_that_makes_way_tells_what_it_has_counted() {
+    // So seldom that it is not told before.
+    let router = TestRouter::with(|limits| limits.report_ms = 600_000).await;
+    let app = App::saying("hi").await;
+    router.serve([route("a.test", vec![app.endpoint.clone()])]).await;
+    let mut counted = router.client.request_counts().unwrap();
+    assert_eq!(router.get("a.test", "/").await.text(), "hi");
+
+    terminate(&router).await;
+
+    let mut answers = 0;
+    while answers == 0 {
+        let message = timeout(PATIENCE, counted.recv()).await.expect("it is not told").unwrap();
+        answers += message.apps.iter().map(|(_, counts)| counts.answers[1]).sum::<u64>();
+    }
+    assert_eq!(answers, 1);
 }
 
 #[tokio::test]
@@ -446,6 +470,90 @@ async fn other_trusted_proxies_replace_the_running_router() {
     assert_ne!(next_pid, Some(old));
     assert_eq!(same.status().borrow().pid, next_pid);
     router.process = Some(same);
+}
+
+/// A router that speaks version 1 of the control protocol, as far as the next one asks it. Its
+/// process only waits.
+struct OldRouter {
+    process: std::process::Child,
+    served: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Drop for OldRouter {
+    fn drop(&mut self) {
+        let _gone = self.process.kill();
+        let _reaped = self.process.wait();
+    }
+}
+
+impl OldRouter {
+    fn start(control_socket: &std::path::Path, listener: std::net::TcpListener) -> Self {
+        let process = std::process::Command::new("sleep")
+            .arg("600")
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        // The one before it has left its file.
+        std::fs::remove_file(control_socket).unwrap();
+        let (pid, address) = (process.id(), listener.local_addr().unwrap());
+        let socket = std::os::unix::net::UnixListener::bind(control_socket).unwrap();
+        let served = std::thread::spawn(move || {
+            let (asked, _) = socket.accept().unwrap();
+            assert_eq!(read_frame(&asked), r#""listeners""#);
+            let answer = format!(
+                r#"{{"listeners":{{"protocol":1,"pid":{pid},"addresses":["{address}"]}}}}"#
+            );
+            send_frame(&asked, &answer, &[listener.as_fd()]);
+            let (told, _) = socket.accept().unwrap();
+            assert_eq!(read_frame(&told), r#"{"drain":{"deadline_ms":30000}}"#);
+            drop((socket, listener));
+            send_frame(&told, r#""draining""#, &[]);
+        });
+        Self { process, served: Some(served) }
+    }
+}
+
+fn read_frame(mut stream: &std::os::unix::net::UnixStream) -> String {
+    let mut header = [0; 5];
+    stream.read_exact(&mut header).unwrap();
+    let length = u32::from_le_bytes(header[..4].try_into().unwrap());
+    let mut text = vec![0; length as usize];
+    stream.read_exact(&mut text).unwrap();
+    String::from_utf8(text).unwrap()
+}
+
+fn send_frame(stream: &std::os::unix::net::UnixStream, text: &str, fds: &[BorrowedFd<'_>]) {
+    use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+    let mut frame = u32::try_from(text.len()).unwrap().to_le_bytes().to_vec();
+    frame.push(1);
+    frame.extend(text.as_bytes());
+    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    assert!(fds.is_empty() || ancillary.push(SendAncillaryMessage::ScmRights(fds)));
+    let sent = sendmsg(stream, &[IoSlice::new(&frame)], &mut ancillary, SendFlags::empty());
+    assert_eq!(sent.unwrap(), frame.len());
+}
+
+#[tokio::test]
+async fn router_of_an_earlier_protocol_is_drained_and_replaced() {
+    let mut router = TestRouter::start().await;
+    let address = router.address();
+    router.process.take().unwrap().stop(PATIENCE).await.unwrap();
+    let listener = std::net::TcpListener::bind(address).unwrap();
+    let mut old = OldRouter::start(&router.config.control_socket, listener);
+    // Waits in the queue of the old one's socket for whoever takes it over.
+    let mut client = router.connect().await;
+
+    let next = RouterProcess::start(router.config.clone()).await.unwrap();
+    let (has_replaced, was_adopted) = (next.has_replaced(), next.status().borrow().was_adopted);
+    router.process = Some(next);
+    client.send("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").await;
+    let answer = client.answer().await;
+    old.served.take().unwrap().join().unwrap();
+
+    assert!(has_replaced && !was_adopted);
+    assert_eq!(answer.header("X-Cf-RouterError"), Some("unknown_route"));
 }
 
 #[tokio::test]

@@ -61,6 +61,11 @@ impl FakeDataPlane {
         });
     }
 
+    /// Another process took over, while the one before still answers requests that are not told.
+    pub fn hand_over(&self) {
+        self.report.send_modify(|report| Arc::make_mut(report).handovers += 1);
+    }
+
     /// So many requests to an app ended in the period before now. Returns when control knows.
     pub async fn tell_counts(&self, period: Duration, app: AppId, counts: RequestCounts) {
         let counted = Counted { period, apps: vec![(app, counts)] };
