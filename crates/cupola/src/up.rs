@@ -76,9 +76,8 @@ async fn start(config: &Config, open_files: u64, begun: &mut Begun) -> anyhow::R
         runtime_config,
     };
     let router = start_router(config).await?;
-    let served_epoch = router.served_epoch();
-    begun.router = Some(router);
-    run_control(config, doors, served_epoch, open_files, &warnings).await
+    let router = begun.router.insert(router);
+    run_control(config, doors, router, open_files, &warnings).await
 }
 
 /// What a start began, for the case that it fails: it leaves nothing behind then, and touches
@@ -128,18 +127,18 @@ struct Doors {
 async fn run_control(
     config: &Config,
     doors: Doors,
-    served_epoch: u64,
+    router: &RouterProcess,
     open_files: u64,
     warnings: &[String],
 ) -> anyhow::Result<()> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let logs = open_logs(config, clock.clone()).await?;
-    let control = control(config, doors.runtime_config, logs.clone(), clock).await?;
+    let control = control(config, doors.runtime_config, router, logs.clone(), clock).await?;
     let password = admin::bootstrap(&control, config).await?;
     control.fail_interrupted_uploads().await?;
 
     let (stop, stopped) = watch::channel(false);
-    let loops = Loops::start(&control, served_epoch, stopped.clone()).await?;
+    let loops = Loops::start(&control, router.served_epoch(), stopped.clone()).await?;
     let admin = (admin::bind_socket(&config.run_dir)?, control.admin_caller().await?);
     let listeners = Listeners { tcp: doors.listener, tls: doors.acceptor, admin };
     let api = tokio::spawn(cupola_api::serve(cupola_api::router(control), listeners, stopped));
@@ -162,6 +161,7 @@ async fn run_control(
 async fn control(
     config: &Config,
     runtime_config: RuntimeConfig,
+    router: &RouterProcess,
     logs: Arc<SqliteLogs>,
     clock: Arc<dyn Clock>,
 ) -> anyhow::Result<Control> {
@@ -177,11 +177,19 @@ async fn control(
         cells: Arc::new(cells),
         stager: Arc::new(stager(config, host, &runtime, layers.clone(), clock.clone())?),
         layers,
-        data_plane: Arc::new(RouterClient::start(run_dir::router_socket(&config.run_dir))),
+        data_plane: Arc::new(data_plane(config, router)),
         logs,
         clock,
     };
     Ok(Control::new(ports, settings, admin::token_keys(&config.data_dir)?, vault))
+}
+
+fn data_plane(config: &Config, router: &RouterProcess) -> RouterClient {
+    let socket = run_dir::router_socket(&config.run_dir);
+    match router.has_replaced() {
+        true => RouterClient::start_after_handover(socket),
+        false => RouterClient::start(socket),
+    }
 }
 
 async fn bind_api(addr: SocketAddr) -> anyhow::Result<TcpListener> {

@@ -568,6 +568,29 @@ async fn instance_is_not_stopped_while_it_answers_not_even_by_a_new_control() {
 }
 
 #[tokio::test]
+async fn instance_is_not_stopped_at_once_while_another_router_may_still_ask_it() {
+    let (platform, app) = running(1).await;
+    let answering = routed(&platform, |ids| ids.len() == 1).await[0];
+    // No report says whether the router that drains waits for an answer.
+    platform.data_plane.hand_over();
+    let admin = platform.as_admin().await;
+    admin.post(&format!("/v3/apps/{app}/actions/stop"), json!({})).await.expect(200);
+    routed(&platform, <[InstanceId]>::is_empty).await;
+
+    // Some passes later.
+    push(&admin, &platform.space.to_string(), "other").await;
+    routed(&platform, |ids| ids.len() == 1).await;
+    let is_there = || platform.cells.desired().iter().any(|one| one.id == answering);
+    let still_there = is_there();
+    platform.clock.advance(Duration::from_secs(30));
+    let mut desired = platform.cells.watch_desired();
+    let gone = desired.wait_for(|all| all.iter().all(|one| one.id != answering));
+    tokio::time::timeout(Duration::from_secs(10), gone).await.expect("it is stopped").unwrap();
+
+    assert!(still_there);
+}
+
+#[tokio::test]
 async fn nobody_reads_that_an_instance_runs_before_requests_reach_it() {
     let platform = platform().await;
     let admin = platform.as_admin().await;

@@ -75,8 +75,26 @@ struct Memory {
     specs: HashMap<InstanceId, DesiredInstance>,
     tasks: HashMap<InstanceId, DesiredInstance>,
     draining: HashMap<InstanceId, Draining>,
+    handover: Handover,
     routes: routes::Memory,
     has_begun: bool,
+}
+
+/// The last handover of the data plane that was seen: how many there were, and when.
+#[derive(Default)]
+struct Handover {
+    count: u64,
+    at: Option<Duration>,
+}
+
+impl Handover {
+    /// Whether somebody may still answer requests that no report has.
+    fn is_going_on(&mut self, report: &TrafficReport, now: Duration, drain: Duration) -> bool {
+        if self.count != report.handovers {
+            *self = Self { count: report.handovers, at: Some(now) };
+        }
+        self.at.is_some_and(|at| now.saturating_sub(at) < drain)
+    }
 }
 
 impl Memory {
@@ -305,17 +323,19 @@ fn exit_of(row: &Instance, actual: &ActualState, process_type: String, now: Time
 }
 
 /// The draining instances that may be stopped: their requests are answered, or their time is up.
-/// The data plane tells; as long as it does not, only the time counts.
+/// The data plane tells; as long as it does not, or does not tell all after a handover, only the time
+/// counts.
 async fn drained(control: &Control, memory: &mut Memory, state: &State) -> HashSet<InstanceId> {
     let report = control.ports.data_plane.report().borrow().clone();
     let now = control.ports.clock.monotonic();
     let drain = control.settings.instances.drain;
+    let is_all_told = !memory.handover.is_going_on(&report, now, drain);
     let mut done = HashSet::new();
     for (id, draining) in &mut memory.draining {
         let traffic = report.instances.get(id).copied().unwrap_or_default();
         let is_out = report.serving >= Some(draining.table);
         let time_is_up = now.saturating_sub(draining.since) >= drain;
-        if (is_out && traffic.in_flight == 0) || time_is_up {
+        if (is_out && is_all_told && traffic.in_flight == 0) || time_is_up {
             if traffic.tunnels == 0 || draining.tunnels_told {
                 done.insert(*id);
             } else if let Err(error) = control.ports.data_plane.close_tunnels(*id).await {
