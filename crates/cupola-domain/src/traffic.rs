@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 pub use histogram::Histogram;
 pub use meter::{Meter, RECENT, StretchName};
 
-/// The requests to one app, each counted once when it is over, however it ended.
+/// The requests to one app, each counted once when it is over, however it ended. Those that were
+/// refused as wrong (400) before an instance was asked are in none.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RequestCounts {
     /// Answers of the app by class: 1xx, 2xx, 3xx, 4xx, 5xx.

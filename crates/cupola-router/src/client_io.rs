@@ -194,6 +194,10 @@ impl ConnState {
         self.reset_on_close.store(true, Relaxed);
     }
 
+    pub(crate) fn is_cut(&self) -> bool {
+        self.reset_on_close.load(Relaxed)
+    }
+
     /// The client goes on in HTTP: its bytes are scanned again. True if some went by unscanned, so
     /// that nothing more may be answered on this connection.
     pub(crate) fn refuse_upgrade(&self) -> bool {

@@ -12,6 +12,7 @@ use cupola_domain::{ids::AppId, traffic::Ending};
 
 use crate::{
     access_log::{Draft, Outcome},
+    client_io::ConnState,
     instance::Instance,
     refusal::Refusal,
     worker::Worker,
@@ -26,8 +27,8 @@ pub(crate) struct Exchange {
     started: Instant,
     started_at: SystemTime,
     app_started: Option<Instant>,
-    /// When the head of the app's answer was there.
-    answered: Option<Instant>,
+    /// When the head of the app's answer was there, and on which connection the rest of it goes.
+    answered: Option<(Instant, Arc<ConnState>)>,
     /// Whose line it is if no instance could be chosen.
     app_id: Option<AppId>,
     instance: Option<Arc<Instance>>,
@@ -93,24 +94,24 @@ impl Exchange {
     }
 
     /// The app has begun its answer.
-    pub(crate) fn begin_answer(&mut self, status: u16) {
+    pub(crate) fn begin_answer(&mut self, status: u16, client: &Arc<ConnState>) {
         self.status = status;
-        self.answered = Some(Instant::now());
+        self.answered = Some((Instant::now(), client.clone()));
     }
 
-    /// An answer that broke off is a failure, whatever its status said.
-    fn ending(&self) -> Ending {
+    /// An answer that broke off is a failure, whatever its status said. None if the request was
+    /// wrong: the app has not seen it, and nothing failed.
+    fn ending(&self) -> Option<Ending> {
         if self.is_tunnel {
-            return Ending::Tunnel;
+            return Some(Ending::Tunnel);
         }
-        match (&self.router_error, self.answered) {
-            (Some(_), None) if self.status < 500 => {
-                Ending::Answered { status: self.status, latency: self.started.elapsed() }
-            }
-            (Some(_), _) => Ending::Failed,
-            (None, None) => Ending::Abandoned,
-            (None, Some(at)) => {
-                Ending::Answered { status: self.status, latency: at - self.started }
+        match (&self.router_error, &self.answered) {
+            (Some(_), None) if self.status < 500 => None,
+            (Some(_), _) => Some(Ending::Failed),
+            (None, None) => Some(Ending::Abandoned),
+            (None, Some((_, client))) if client.is_cut() => Some(Ending::Failed),
+            (None, Some((at, _))) => {
+                Some(Ending::Answered { status: self.status, latency: *at - self.started })
             }
         }
     }
@@ -151,7 +152,9 @@ impl Drop for Exchange {
                 app: self.app_started.map_or(Duration::ZERO, |started| now - started),
                 router_error: self.router_error.as_deref(),
             };
-            self.worker.count(app_id, self.ending());
+            if let Some(ending) = self.ending() {
+                self.worker.count(app_id, ending);
+            }
             // Of the end: who reads on from the newest line must not miss a long request.
             self.worker.log_access(self.started_at + outcome.total, &self.draft, &outcome);
         }

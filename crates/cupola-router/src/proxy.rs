@@ -171,7 +171,7 @@ async fn exchange(
         Ok(sent) => sent,
         Err(refusal) => return Err(exchange.refuse(refusal)),
     };
-    exchange.begin_answer(answer.status().as_u16());
+    exchange.begin_answer(answer.status().as_u16(), &client.state);
     if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
         return switch(&worker, client, answer, lease, exchange, client_end, &request_id);
     }

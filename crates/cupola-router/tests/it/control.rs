@@ -306,3 +306,33 @@ async fn requests_are_counted_once_and_by_how_they_ended() {
     assert_eq!(sum.latency.count(), 2);
     router.report(|report| report.is_counting).await;
 }
+
+#[tokio::test]
+async fn answer_that_stops_is_a_failure_and_a_wrong_request_is_none_of_the_apps_answers() {
+    let stalled = App::raw(|_, mut stream| async move {
+        skim(&mut stream).await;
+        let part = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc";
+        tokio::io::AsyncWriteExt::write_all(&mut stream, part).await.unwrap();
+        // Until the router gives up.
+        let _end = tokio::io::AsyncReadExt::read(&mut stream, &mut [0; 1]).await;
+    })
+    .await;
+    let router = TestRouter::with(|limits| limits.app_silence_ms = 100).await;
+    let mut counted = router.client.request_counts().unwrap();
+    router.serve([route("a.test", vec![stalled.endpoint.clone()])]).await;
+
+    let mut wrong = router.connect().await;
+    wrong.send("GET / HTTP/1.1\r\nHost: a.test\r\nX-Cf-App-Instance: nonsense\r\n\r\n").await;
+    let refused = wrong.answer().await;
+    let mut client = router.connect().await;
+    client.send("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").await;
+    client.rest().await;
+
+    let mut sum = RequestCounts::default();
+    while sum.failed == 0 {
+        let message = timeout(PATIENCE, counted.recv()).await.expect("told in time").unwrap();
+        message.apps.iter().for_each(|(_, counts)| sum.add(counts));
+    }
+    assert_eq!(refused.status, 400);
+    assert_eq!((sum.answers, sum.failed, sum.abandoned), ([0; 5], 1, 0));
+}
